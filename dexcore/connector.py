@@ -1,0 +1,184 @@
+"""What a connector is: the way to one upstream identity provider.
+
+A connector *is* what it inherits: pick the kinds below that fit, and inherit from each.
+Every method may raise a typed refusal (:class:`~dexcore.errors.AccessDenied`,
+:class:`~dexcore.errors.NotInRequiredGroups`), which becomes a 403 page with its safe
+reason, or :class:`~dexcore.errors.UpstreamError`, which becomes a page that names the
+connector.  Anything else it raises is logged with the connector's id and never stops
+the other connectors.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import attrs
+
+from .storage import Collections
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping
+
+C = TypeVar("C")
+
+
+@attrs.frozen
+class Scopes:
+    """What the client asked to learn about the end user."""
+
+    offline_access: bool = False
+    groups: bool = False
+
+
+@attrs.frozen
+class Identity:
+    """The end user, as the upstream identity provider knows them.
+
+    ``connector_data`` is the connector's own; it comes back at refresh.
+    """
+
+    user_id: str
+    username: str = ""
+    preferred_username: str = ""
+    email: str = ""
+    email_verified: bool = False
+    groups: tuple[str, ...] = ()
+    connector_data: bytes = b""
+
+
+@attrs.frozen
+class Redirect:
+    """Send the browser to *url*; keep *connector_data* until it comes back."""
+
+    url: str
+    connector_data: bytes = b""
+
+
+@attrs.frozen
+class FormPost:
+    """Let the browser post *fields* to *url* (SAML's POST binding)."""
+
+    url: str
+    fields: Mapping[str, str]
+    connector_data: bytes = b""
+
+
+@attrs.frozen
+class Callback:
+    """What the browser brought back from upstream.
+
+    ``headers`` are the request's, without ``X-Remote-*`` unless the browser came to this
+    connector's own callback path through a proxy that is trusted for them.
+    """
+
+    query: MultiMapping[str]
+    form: MultiMapping[str]
+    headers: MultiMapping[str]
+    callback_url: str
+    connector_data: bytes = b""
+
+
+@attrs.frozen
+class Challenge:
+    """Ask the browser to negotiate (RFC 4559): answer 401 with this header."""
+
+    www_authenticate: str = "Negotiate"
+
+
+class Connector(ABC):
+    """The root of the kinds below."""
+
+    async def close(self) -> None:
+        """Let go of sockets and files."""
+
+
+class PasswordConnector(Connector):
+    """Checks a user name and a password typed into our own login form."""
+
+    @property
+    def prompt(self) -> str:
+        """The label of the name field."""
+        return "Username"
+
+    @abstractmethod
+    async def login(
+        self, scopes: Scopes, username: str, password: str
+    ) -> Identity | None:
+        """Return who this is, or ``None`` if the name or the password is wrong."""
+
+
+class CallbackConnector(Connector):
+    """Sends the browser upstream and reads what it brings back."""
+
+    @abstractmethod
+    async def begin(
+        self, scopes: Scopes, callback_url: str, state: str
+    ) -> Redirect | FormPost:
+        """Return where the browser goes.  *state* comes back as state or RelayState."""
+
+    @abstractmethod
+    async def finish(self, scopes: Scopes, callback: Callback) -> Identity:
+        """Return who came back."""
+
+
+class RefreshConnector(Connector):
+    """Can look the end user up again when a refresh token is used."""
+
+    @abstractmethod
+    async def refresh(self, scopes: Scopes, identity: Identity) -> Identity:
+        """Return the end user as they are now; raise ``AccessDenied`` if gone."""
+
+
+class TokenIdentityConnector(Connector):
+    """Knows the end user by a token of the upstream provider (RFC 8693)."""
+
+    @abstractmethod
+    async def token_identity(self, token_type: str, token: str) -> Identity:
+        """Return whose *token* it is; raise ``AccessDenied``."""
+
+
+class LogoutConnector(Connector):
+    """Can end the end user's session upstream."""
+
+    @abstractmethod
+    async def logout_url(self, return_to: str) -> str | None:
+        """Return where the browser goes to log out upstream, if anywhere."""
+
+    @abstractmethod
+    async def finish_logout(self, callback: Callback) -> None:
+        """Check what the browser brought back from upstream."""
+
+
+class NegotiateConnector(Connector):
+    """Knows the end user by what the browser itself can prove (SPNEGO, RFC 4559)."""
+
+    @abstractmethod
+    async def negotiate(
+        self, scopes: Scopes, callback: Callback
+    ) -> Identity | Challenge | None:
+        """Return who this is, a challenge to answer with, or ``None``: show the form."""
+
+
+@attrs.frozen
+class ConnectorContext:
+    """What the server lends a connector while it opens.
+
+    ``storage`` holds users (``passwords``) and the replay cache (``replays``).
+    """
+
+    id: str
+    storage: Collections
+    log: logging.Logger
+
+
+@attrs.frozen
+class ConnectorType(Generic[C]):
+    """One value of ``connectors[].type`` in the file and how to open it."""
+
+    name: str
+    config: type[C]
+    open: Callable[[C, ConnectorContext], Awaitable[Connector]]

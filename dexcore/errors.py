@@ -1,0 +1,305 @@
+"""Every refusal, as a drawn tree.
+
+* DexcoreError
+  * ConfigError                     the configuration file asks for what cannot be
+  * PluginError                     an installed plugin could not be used
+  * StorageError                    the storage could not do what it was asked
+    * NotFound                      no record has this key
+    * AlreadyExists                 a record with this key is already there
+    * ReadOnly                      the record comes from the configuration file
+    * StorageUnavailable            the database cannot be reached, is full, is locked
+  * UpstreamError                   an upstream identity provider failed
+    * UpstreamUnavailable           it did not answer, or answered 5xx
+  * Refusal                         a request is refused; somebody gets to read why
+    * OAuthError                    with a code of the OAuth error registry
+      * InvalidRequest, InvalidClient, InvalidGrant, InvalidScope, InvalidToken …
+      * AccessDenied
+        * NotInRequiredGroups       a connector: the end user is in none of the groups
+      * LoginRequired, InteractionRequired, ConsentRequired …
+    * PageRefusal                   a page for a person: a status and a sentence
+      * WrongRequest, Unauthorized, Forbidden, NotFoundPage, MethodNotAllowed …
+
+Refusing is raising.  Where a refusal goes (a redirect to the client, a page, JSON) is
+decided in one place, :mod:`dexcore.server.channels`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DexcoreError(Exception):
+    """The root of everything raised here on purpose."""
+
+
+# — Start-up ---------------------------------------------------------------------------
+
+
+class ConfigError(DexcoreError):
+    """The configuration file asks for something that cannot be.
+
+    The text says where (file, line, column), what, and what to do about it.
+    """
+
+
+class PluginError(DexcoreError):
+    """An installed plugin could not be found, imported, configured, opened or called."""
+
+
+# — Storage ----------------------------------------------------------------------------
+
+
+class StorageError(DexcoreError):
+    """The storage could not do what it was asked."""
+
+
+class NotFound(StorageError):
+    """No record has this key."""
+
+
+class AlreadyExists(StorageError):
+    """A record with this key is already there."""
+
+
+class ReadOnly(StorageError):
+    """The record comes from the configuration file and cannot be changed."""
+
+
+class StorageUnavailable(StorageError):
+    """The database cannot be reached, is full or stays locked: try again later."""
+
+
+# — Upstream ---------------------------------------------------------------------------
+
+
+class UpstreamError(DexcoreError):
+    """An upstream identity provider answered something that cannot be right.
+
+    The text goes to the log, with the connector's id; the end user reads a general
+    sentence and the id of the log entry.
+    """
+
+
+class UpstreamUnavailable(UpstreamError):
+    """An upstream identity provider did not answer in time, or answered 5xx."""
+
+
+# — Requests ---------------------------------------------------------------------------
+
+
+class Refusal(DexcoreError):
+    """A request is refused.
+
+    ``status`` is the HTTP status of a page or a JSON answer; ``description`` is safe to
+    show to whoever asked; ``headers`` go with the answer.
+    """
+
+    status: int = 400
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, description: str = "", *, status: int | None = None) -> None:
+        super().__init__(description)
+        self.description = description
+        if status is not None:
+            self.status = status
+
+
+class OAuthError(Refusal):
+    """A refusal with a code from the OAuth error registry (RFC 6749 section 11.4)."""
+
+    error: ClassVar[str] = "invalid_request"
+
+    def parameters(self) -> dict[str, str]:
+        """Return ``error`` and, if there is one, ``error_description``."""
+        found = {"error": self.error}
+        if self.description:
+            found["error_description"] = self.description
+        return found
+
+
+class InvalidRequest(OAuthError):
+    """RFC 6749 sections 4.1.2.1 and 5.2."""
+
+    error = "invalid_request"
+
+
+class TooLarge(InvalidRequest):
+    """The body is larger than we read."""
+
+    status = 413
+
+
+class InvalidClient(OAuthError):
+    """RFC 6749 section 5.2; 401 asks for credentials (RFC 9110 section 11.6.1)."""
+
+    error = "invalid_client"
+    status = 401
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Basic realm="dexcore"'}
+
+
+class InvalidGrant(OAuthError):
+    """RFC 6749 section 5.2."""
+
+    error = "invalid_grant"
+
+
+class UnauthorizedClient(OAuthError):
+    """RFC 6749 sections 4.1.2.1 and 5.2."""
+
+    error = "unauthorized_client"
+
+
+class UnsupportedGrantType(OAuthError):
+    """RFC 6749 section 5.2."""
+
+    error = "unsupported_grant_type"
+
+
+class UnsupportedResponseType(OAuthError):
+    """RFC 6749 section 4.1.2.1."""
+
+    error = "unsupported_response_type"
+
+
+class InvalidScope(OAuthError):
+    """RFC 6749 sections 4.1.2.1 and 5.2."""
+
+    error = "invalid_scope"
+
+
+class UnsupportedTokenType(OAuthError):
+    """RFC 7009 section 2.2.1."""
+
+    error = "unsupported_token_type"
+
+
+class RequestNotSupported(OAuthError):
+    """OpenID Connect Core section 3.1.2.6: the ``request`` parameter."""
+
+    error = "request_not_supported"
+
+
+class RequestUriNotSupported(OAuthError):
+    """OpenID Connect Core section 3.1.2.6: the ``request_uri`` parameter."""
+
+    error = "request_uri_not_supported"
+
+
+class RegistrationNotSupported(OAuthError):
+    """OpenID Connect Core section 3.1.2.6: the ``registration`` parameter."""
+
+    error = "registration_not_supported"
+
+
+class LoginRequired(OAuthError):
+    """OpenID Connect Core section 3.1.2.6."""
+
+    error = "login_required"
+
+
+class InteractionRequired(OAuthError):
+    """OpenID Connect Core section 3.1.2.6."""
+
+    error = "interaction_required"
+
+
+class ConsentRequired(OAuthError):
+    """OpenID Connect Core section 3.1.2.6."""
+
+    error = "consent_required"
+
+
+class AccessDenied(OAuthError):
+    """RFC 6749 section 4.1.2.1: the end user or a policy said no."""
+
+    error = "access_denied"
+    status = 403
+
+
+class NotInRequiredGroups(AccessDenied):
+    """A connector: the end user is in none of the groups that may log in."""
+
+    def __init__(
+        self, description: str = "", *, user_id: str = "", groups: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(
+            description
+            or "You are not a member of any of the required groups to authenticate."
+        )
+        self.user_id = user_id
+        self.groups = groups
+
+
+class InvalidToken(OAuthError):
+    """RFC 6750 section 3.1: the access token is expired, revoked or not ours."""
+
+    error = "invalid_token"
+    status = 401
+    headers: ClassVar[dict[str, str]] = {
+        "WWW-Authenticate": 'Bearer error="invalid_token"'
+    }
+
+
+class MissingToken(OAuthError):
+    """RFC 6750 section 3: no access token came with the request."""
+
+    error = "invalid_request"
+    status = 401
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class ServerError(OAuthError):
+    """RFC 6749 section 4.1.2.1."""
+
+    error = "server_error"
+    status = 500
+
+
+class TemporarilyUnavailable(OAuthError):
+    """RFC 6749 section 4.1.2.1; 503 with ``Retry-After`` where there is no redirect."""
+
+    error = "temporarily_unavailable"
+    status = 503
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+
+
+class TooManyRequests(OAuthError):
+    """RFC 6585 section 4."""
+
+    error = "temporarily_unavailable"
+    status = 429
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "60"}
+
+
+class PageRefusal(Refusal):
+    """A refusal that is always a page for a person, never sent to a client."""
+
+
+class WrongRequest(PageRefusal):
+    """400: the request cannot be what its sender meant."""
+
+    status = 400
+
+
+class Unauthorized(PageRefusal):
+    """401: the link was not made here, or not for this browser."""
+
+    status = 401
+
+
+class Forbidden(PageRefusal):
+    """403."""
+
+    status = 403
+
+
+class NotFoundPage(PageRefusal):
+    """404."""
+
+    status = 404
+
+
+class MethodNotAllowed(PageRefusal):
+    """405."""
+
+    status = 405
