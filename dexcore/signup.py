@@ -1,8 +1,8 @@
 """What a sign-up is: how a stranger becomes a user of the password database.
 
-The sign-up plugin brings the pages; other plugins change what it asks, whom it admits
-and how it welcomes, by offering a :class:`SignupType` of their own, named in
-``signup.type`` of the configuration file.
+``signup:`` in the configuration file lists one or more types.  They work in that order on
+one form: each adds its fields, each admits (and may change the record or refuse), each
+welcomes.  So one plugin brings the account, and another asks for an invitation code.
 """
 
 from __future__ import annotations
@@ -58,12 +58,13 @@ class Signup(ABC):
 
     @abstractmethod
     def fields(self) -> tuple[Field, ...]:
-        """Return the fields of the form, in order."""
+        """Return the fields this one adds to the form, in order."""
 
     @abstractmethod
-    async def admit(self, application: Application) -> Password:
-        """Return the record of the new user, not stored yet.
+    async def admit(self, application: Application, password: Password) -> Password:
+        """Return *password*, the record of the new user, completed.  Nothing is stored.
 
+        The first type gets an empty record, the next what the one before returned.
         Raises :class:`InvalidField`, or :class:`~dexcore.errors.AccessDenied` to refuse
         with a reason.
         """

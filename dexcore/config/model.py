@@ -213,7 +213,9 @@ class Config:
     enable_password_db: bool = option(False, key="enablePasswordDB")
     static_passwords: tuple[Password, ...] = option(())
     enable_signup: bool = option(False, help="Ours: let strangers sign up.")
-    signup: Plugged = option(Plugged("default"), help="Ours: how they sign up.")
+    signup: tuple[Plugged, ...] = option(
+        (Plugged("default"),), help="Ours: the sign-up plugins, in order."
+    )
     compat: Literal["dex", "strict"] = option(
         "dex",
         help="Ours: dex accepts what working clients may need; strict follows the "
