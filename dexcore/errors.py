@@ -25,6 +25,7 @@ decided in one place, :mod:`dexcore.server.channels`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -43,7 +44,7 @@ class ConfigError(DexcoreError):
 
 
 class PluginError(DexcoreError):
-    """An installed plugin could not be found, imported, configured, opened or called."""
+    """A plugin could not be found, imported, configured, opened or called."""
 
 
 # — Storage ----------------------------------------------------------------------------
@@ -95,7 +96,7 @@ class Refusal(DexcoreError):
     """
 
     status: int = 400
-    headers: ClassVar[dict[str, str]] = {}
+    headers: Mapping[str, str] = {}
 
     def __init__(self, description: str = "", *, status: int | None = None) -> None:
         super().__init__(description)
@@ -134,7 +135,7 @@ class InvalidClient(OAuthError):
 
     error = "invalid_client"
     status = 401
-    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Basic realm="dexcore"'}
+    headers: Mapping[str, str] = {"WWW-Authenticate": 'Basic realm="dexcore"'}
 
 
 class InvalidGrant(OAuthError):
@@ -235,9 +236,7 @@ class InvalidToken(OAuthError):
 
     error = "invalid_token"
     status = 401
-    headers: ClassVar[dict[str, str]] = {
-        "WWW-Authenticate": 'Bearer error="invalid_token"'
-    }
+    headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
 class MissingToken(OAuthError):
@@ -245,7 +244,7 @@ class MissingToken(OAuthError):
 
     error = "invalid_request"
     status = 401
-    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 
 
 class ServerError(OAuthError):
@@ -260,15 +259,18 @@ class TemporarilyUnavailable(OAuthError):
 
     error = "temporarily_unavailable"
     status = 503
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+    headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
 class TooManyRequests(OAuthError):
-    """RFC 6585 section 4."""
+    """RFC 6585 section 4; *retry_after* is in seconds."""
 
     error = "temporarily_unavailable"
     status = 429
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "60"}
+
+    def __init__(self, description: str = "", *, retry_after: int = 60) -> None:
+        super().__init__(description)
+        self.headers = {"Retry-After": str(retry_after)}
 
 
 class PageRefusal(Refusal):
