@@ -1,0 +1,289 @@
+"""What we say about ourselves: one line per record, to standard error.
+
+Text lines are logfmt (``time= level= msg= key=value``), JSON lines are objects with the
+same keys.  Nobody who sends us a name with a line break in it can write a line of their
+own: text is quoted, JSON is JSON.
+
+Any code logs through :mod:`logging`.  Fields travel as ``extra={"fields": {...}}``;
+while a request is under way every record also carries what :func:`bind` was given.
+Records with ``extra={"buffered": True}`` (the access log, the audit log) may wait a
+fifth of a second; whatever else is said goes out at once, after them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import math
+import re
+import sys
+import time
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, BinaryIO
+
+import orjson
+
+from ..config.model import Logger
+from ..errors import ConfigError
+
+#: What every record says while a request is under way.
+REQUEST: ContextVar[Mapping[str, Any]] = ContextVar("dexcore_request")
+
+#: How long a buffered line may wait (seconds), and how much may wait together (bytes).
+PATIENCE = 0.2
+BUFFER = 64 * 1024
+
+_LEVEL = re.compile(r"(DEBUG|INFO|WARN|ERROR)([+-]\d+)?", re.IGNORECASE)
+_LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "ERROR": 40}
+_NAMES = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "ERROR"}
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
+_NOTHING: Mapping[str, Any] = {}
+
+
+def bind(**fields: Any) -> None:
+    """Let every record of this task, and of the tasks it starts, carry *fields*."""
+    REQUEST.set(fields)
+
+
+def level_of(text: str) -> int:
+    """Return the :mod:`logging` level for ``INFO``, ``warn``, ``DEBUG+2`` ….
+
+    A step of one is a fourth of the way to the next level.
+    Raises :class:`~dexcore.errors.ConfigError`.
+    """
+    found = _LEVEL.fullmatch(text)
+    if found is None:
+        raise ConfigError(
+            f'logger.level: "{text}" is not DEBUG, INFO, WARN or ERROR, '
+            "with or without +n or -n."
+        )
+    return math.ceil(_LEVELS[found[1].upper()] + int(found[2] or 0) * 2.5)
+
+
+def configure(options: Logger, stream: BinaryIO | None = None) -> Lines:
+    """Send everything :mod:`logging` hears to *stream*, as *options* say.
+
+    Without *stream* it is standard error.  Replaces what was configured before, and
+    returns the handler; :meth:`Lines.flush` writes what still waits.
+    Raises :class:`~dexcore.errors.ConfigError`.
+    """
+    level = level_of(options.level)
+    lines = Lines(stream or sys.stderr.buffer, formatter(options))
+    # What our records never show is not collected for them either.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
+    root = logging.getLogger()
+    for old in [each for each in root.handlers if isinstance(each, Lines)]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(lines)
+    root.setLevel(level)
+    # asyncio and aiohttp tell at INFO and DEBUG what only their authors want to know.
+    for noisy in ("asyncio", "aiohttp"):
+        logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+    return lines
+
+
+def formatter(options: Logger) -> logging.Formatter:
+    """Return the formatter ``logger.format`` names."""
+    formats: dict[str, Callable[[frozenset[str]], logging.Formatter]]
+    formats = {"text": Text, "json": JSON, "": Text}
+    try:
+        chosen = formats[options.format.lower()]
+    except KeyError:
+        raise ConfigError(
+            f'logger.format: "{options.format}" is neither text nor json.'
+        ) from None
+    return chosen(frozenset(options.exclude_fields))
+
+
+class Lines(logging.Handler):
+    """Writes lines; those that can wait are written together."""
+
+    def __init__(self, stream: BinaryIO, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.stream = stream
+        self.setFormatter(formatter)
+        self._waiting: list[str] = []
+        self._size = 0
+        self._timer: asyncio.TimerHandle | None = None
+        atexit.register(self.flush)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write *record*, or let it wait."""
+        try:
+            line = self.format(record)
+            self._waiting.append(line)
+            self._size += len(line)
+            if self._size >= BUFFER or not getattr(record, "buffered", False):
+                self.flush()
+            elif self._timer is None:
+                self._wait()
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self.lock:  # type: ignore[union-attr]  # made by Handler.__init__
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            lines, self._waiting, self._size = self._waiting, [], 0
+            if lines and not self.stream.closed:
+                text = "".join(lines)
+                self.stream.write(text.encode("utf-8", "backslashreplace"))
+                self.stream.flush()
+
+    def close(self) -> None:
+        """Write what waits, and write no more."""
+        self.flush()
+        atexit.unregister(self.flush)
+        super().close()
+
+    def _wait(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+        else:
+            self._timer = loop.call_later(PATIENCE, self.flush)
+
+
+class _Formatter(logging.Formatter):
+    """What both formats share: the fields of a record and the time."""
+
+    def __init__(self, excluded: frozenset[str]) -> None:
+        super().__init__()
+        self.excluded = excluded
+        self._second = (-1, "")
+
+    def fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return the record's own fields, what is bound, and the exception."""
+        found: dict[str, Any] = {
+            **getattr(record, "fields", _NOTHING),
+            **REQUEST.get(_NOTHING),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            found.setdefault("err", _one_line(record.exc_info[1]))
+            found["stack"] = self.formatException(record.exc_info)
+        if self.excluded:
+            return {k: v for k, v in found.items() if k not in self.excluded}
+        return found
+
+    def when(self, created: float) -> str:
+        """Return a UTC time as RFC 3339 writes it, with milliseconds."""
+        second = int(created)
+        if self._second[0] != second:
+            self._second = (
+                second,
+                time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)),
+            )
+        return f"{self._second[1]}.{int((created - second) * 1000):03d}Z"
+
+
+class Text(_Formatter):
+    """``time=… level=INFO msg="listening on" server=http``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, with its line break."""
+        parts = [
+            f"time={self.when(record.created)} level={_name(record.levelno)}"
+            f" msg={quoted(record.getMessage())}"
+        ]
+        for key, value in self.fields(record).items():
+            _append(parts, key, value)
+        return " ".join(parts) + "\n"
+
+
+class JSON(_Formatter):
+    """One object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, with its line break."""
+        entry = {
+            "time": self.when(record.created),
+            "level": _name(record.levelno),
+            "msg": record.getMessage(),
+        }
+        # A field cannot pretend to be the time, the level or the message.
+        found = {**self.fields(record), **entry}
+        entry.update(found)
+        try:
+            return orjson.dumps(entry, default=str, option=_OPTIONS).decode()
+        except orjson.JSONEncodeError:
+            # A lone surrogate, an integer over 64 bits: rare, so slow is good enough.
+            return orjson.dumps(_printable(entry), option=_OPTIONS).decode()
+
+
+_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+
+
+def quoted(text: str) -> str:
+    """Return *text* as a logfmt value: as it is, or in quotes with escapes."""
+    if _PLAIN.fullmatch(text):
+        return text
+    if text and text.isprintable() and not set(text) & set(' ="\\'):
+        return text
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+_SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _escaped(character: str) -> str:
+    if character in _SHORT:
+        return _SHORT[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _append(parts: list[str], key: str, value: Any) -> None:
+    if isinstance(value, str):
+        parts.append(f"{_key(key)}={quoted(value)}")
+    elif isinstance(value, Mapping):
+        for inner, each in value.items():
+            _append(parts, f"{key}.{inner}", each)
+    else:
+        parts.append(f"{_key(key)}={quoted(_text(value))}")
+
+
+def _key(key: str) -> str:
+    return key if _PLAIN.fullmatch(key) else quoted(key)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return "[" + " ".join(map(str, value)) + "]"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)
+
+
+def _name(level: int) -> str:
+    return _NAMES.get(level) or logging.getLevelName(level)
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(_printable(str(k))): _printable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_printable(each) for each in value]
+    if value is None or isinstance(value, bool):
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode()
