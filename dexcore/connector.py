@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import attrs
 
+from .passwords import Passwords
 from .storage import Collections
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class FormPost:
 class Callback:
     """What the browser brought back from upstream.
 
-    ``headers`` are the request's, without ``X-Remote-*`` unless the browser came to this
-    connector's own callback path through a proxy that is trusted for them.
+    ``headers`` are the request's, without ``X-Remote-*`` unless the browser came to
+    this connector's own callback path through a proxy that is trusted for them.
     """
 
     query: MultiMapping[str]
@@ -160,19 +161,21 @@ class NegotiateConnector(Connector):
     async def negotiate(
         self, scopes: Scopes, callback: Callback
     ) -> Identity | Challenge | None:
-        """Return who this is, a challenge to answer with, or ``None``: show the form."""
+        """Return who this is, a challenge to answer with, or ``None`` (the form)."""
 
 
 @attrs.frozen
 class ConnectorContext:
     """What the server lends a connector while it opens.
 
-    ``storage`` holds users (``passwords``) and the replay cache (``replays``).
+    ``storage`` holds users (``passwords``) and the replay cache (``replays``);
+    ``passwords`` hashes and verifies beside the event loop.
     """
 
     id: str
     storage: Collections
     log: logging.Logger
+    passwords: Passwords | None = None
 
 
 @attrs.frozen

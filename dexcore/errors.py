@@ -44,7 +44,28 @@ class ConfigError(DexcoreError):
 
 
 class PluginError(DexcoreError):
-    """A plugin could not be found, imported, configured, opened or called."""
+    """A plugin could not be found, imported, configured, opened or called.
+
+    ``stage`` is which of these it was: ``find``, ``import``, ``contract``, ``offer``,
+    ``config`` or ``open``; ``remedy`` is a sentence, if we know one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        distribution: str = "",
+        version: str = "",
+        entry_point: str = "",
+        stage: str = "",
+        remedy: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.distribution = distribution
+        self.version = version
+        self.entry_point = entry_point
+        self.stage = stage
+        self.remedy = remedy
 
 
 # — Storage ----------------------------------------------------------------------------
@@ -76,9 +97,11 @@ class StorageUnavailable(StorageError):
 class UpstreamError(DexcoreError):
     """An upstream identity provider answered something that cannot be right.
 
-    The text goes to the log, with the connector's id; the end user reads a general
-    sentence and the id of the log entry.
+    The text goes to the log, with the connector's id, which the server fills in; the
+    end user reads a general sentence and the id of the log entry.
     """
+
+    connector_id: str = ""
 
 
 class UpstreamUnavailable(UpstreamError):
@@ -128,6 +151,12 @@ class TooLarge(InvalidRequest):
     """The body is larger than we read."""
 
     status = 413
+
+
+class TooSlow(InvalidRequest):
+    """The body did not arrive in time (RFC 9110 section 15.5.9)."""
+
+    status = 408
 
 
 class InvalidClient(OAuthError):
