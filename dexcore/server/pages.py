@@ -6,7 +6,8 @@ values that may be left out.  All are escaped, none needs a script, and all work
 
 * ``issuer``, the name to show; ``logo``, the address of the logo; ``theme``
 * ``extra``, the mapping ``frontend.extra`` of the configuration file
-* ``url('static/main.css')``, the path of one of our files or endpoints
+* ``favicon`` and ``stylesheets``, the addresses of what every page loads
+* ``url('static/notice.png')``, the path of one of our files or endpoints
 * ``req_path``, the path of the request, and ``status``, the status of the answer
 
 ``frontend.dir`` has the layout ``templates/``, ``static/``, ``themes/NAME/`` and
@@ -193,6 +194,8 @@ class Pages:
             theme=theme,
             extra=frontend.extra,
             url=links,
+            favicon=links("theme/favicon.png"),
+            stylesheets=(links("static/main.css"), links("theme/styles.css")),
         )
         for folder in theirs:
             _check_templates(environment, folder)
