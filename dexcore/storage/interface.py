@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from ..errors import NotFound
+from ..errors import AlreadyExists, NotFound
 from . import records
 
 R = TypeVar("R")
@@ -61,6 +61,23 @@ class Collection(ABC, Generic[R]):
         returns its argument writes nothing.  The key cannot change.
         Raises :class:`~dexcore.errors.NotFound`.
         """
+
+    async def update_or_create(
+        self, *key: str, change: Callable[[R], R], first: R
+    ) -> R:
+        """Replace the record by ``change(record)``; where there is none, store *first*.
+
+        Two that race to be first both end up in the record.
+        """
+        while True:
+            try:
+                return await self.update(*key, change=change)
+            except NotFound:
+                try:
+                    await self.create(first)
+                except AlreadyExists:
+                    continue
+                return first
 
     @abstractmethod
     async def take(self, *key: str) -> R:

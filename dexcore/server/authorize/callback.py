@@ -1,0 +1,142 @@
+"""Step 2, the way back: what the browser brings from upstream.
+
+A POST from another site (SAML, ``form_post``) does not carry our cookies, which are
+``SameSite=Lax``.  Its form is kept for a moment under a fresh single-use id, and the
+browser sent to a GET of ours, which does carry them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import ClassVar
+from urllib.parse import unquote
+
+import attrs
+
+from aiohttp import web
+from multidict import CIMultiDict, MultiDict
+
+from ...connector import Callback, CallbackConnector, Identity
+from ...errors import MethodNotAllowed, NotFound, WrongRequest
+from ...oauth2.ids import new_id
+from ...storage import ParkedForm, Storage
+from ..channels import UPSTREAM_FORM_LIMIT, read_form, read_query, see_other
+from ..guard import Guard
+from ..middleware import ADDRESS, VIA_TRUSTED_PROXY
+from ..urls import Issuer
+from .flow import Flow, Flows, Passed, Step, StepRoute
+from .login import Logins, scopes_of
+
+_PARKED_FOR = timedelta(minutes=1)
+_GONE = "Requested resource does not exist."
+
+
+@attrs.frozen
+class UpstreamCallback(Step):
+    """``/callback`` and ``/callback/{connector}``."""
+
+    path: ClassVar = "/callback"
+
+    flows: Flows
+    logins: Logins
+    storage: Storage
+    issuer: Issuer
+    guard: Guard
+
+    async def take(self, web_request: web.Request, flow: Flow) -> Passed:
+        """Let every flow pass: this step only receives browsers that come back."""
+        return flow
+
+    def routes(self) -> tuple[StepRoute, ...]:
+        """Return both paths."""
+        return (
+            StepRoute(self.path, self.answer),
+            StepRoute(self.path + "/{connector}", self.answer),
+        )
+
+    async def answer(self, web_request: web.Request) -> Passed:
+        """Find the flow the browser comes back to, and who it is."""
+        query = read_query(web_request)
+        form: Mapping[str, str] = {}
+        if web_request.method == "POST":
+            form = await read_form(web_request, UPSTREAM_FORM_LIMIT)
+            if not self.flows.carries(web_request, _flow_id(query, form)):
+                return await self._park(web_request, form)
+        elif web_request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed("Method not supported")
+        elif "parked" in query:
+            form = await self._parked(query["parked"])
+        flow = await self.flows.begun(web_request, _flow_id(query, form))
+        return await self._finish(web_request, flow, query, form)
+
+    async def _finish(
+        self,
+        web_request: web.Request,
+        flow: Flow,
+        query: Mapping[str, str],
+        form: Mapping[str, str],
+    ) -> Flow:
+        by_path = web_request.match_info.get("connector")
+        if by_path is not None and unquote(by_path) != flow.request.connector_id:
+            raise WrongRequest(_GONE)
+        opened = await self.logins.connector(flow)
+        connector = opened.connector
+        if flow.request.logged_in or not isinstance(connector, CallbackConnector):
+            raise WrongRequest(_GONE)
+        callback = Callback(
+            query=MultiDict(query),
+            form=MultiDict(form),
+            headers=_headers(web_request, keep_remote=by_path is not None),
+            callback_url=self.issuer.absolute("/callback"),
+            connector_data=flow.request.connector_data,
+        )
+        identity = await self.logins.ask(
+            flow, opened, connector.finish(scopes_of(flow.request), callback)
+        )
+        if not isinstance(identity, Identity):
+            raise WrongRequest("Authentication failed.")
+        return self.logins.established(flow, identity)
+
+    async def _park(
+        self, web_request: web.Request, form: Mapping[str, str]
+    ) -> web.Response:
+        if not _flow_id({}, form):
+            raise WrongRequest("User session error.")
+        self.guard.check(web_request.get(ADDRESS) or "")
+        parked = ParkedForm(new_id(), form, self.flows.now() + _PARKED_FOR)
+        await self.storage.parked_forms.create(parked)
+        return see_other(f"{self.issuer.base}{_own_path(web_request)}?parked={parked.id}")
+
+    async def _parked(self, parked_id: str) -> Mapping[str, str]:
+        try:
+            parked = await self.storage.parked_forms.take(parked_id)
+        except NotFound:
+            raise WrongRequest("User session error.") from None
+        if parked.expiry < self.flows.now():
+            raise WrongRequest("User session error.")
+        return parked.fields
+
+
+def _flow_id(query: Mapping[str, str], form: Mapping[str, str]) -> str:
+    """Return what we sent upstream as ``state`` or ``RelayState``."""
+    return (
+        form.get("RelayState") or form.get("state") or query.get("state") or ""
+    )
+
+
+def _own_path(web_request: web.Request) -> str:
+    connector = web_request.match_info.get("connector")
+    return "/callback" if connector is None else f"/callback/{connector}"
+
+
+def _headers(web_request: web.Request, *, keep_remote: bool) -> CIMultiDict[str]:
+    """Return the headers a connector may see.
+
+    ``X-Remote-*`` says who the user is, so it counts only from a trusted proxy.
+    """
+    headers = CIMultiDict(web_request.headers)
+    if not (keep_remote and web_request.get(VIA_TRUSTED_PROXY, False)):
+        for name in {name for name in headers if name.lower().startswith("x-remote-")}:
+            del headers[name]
+    return headers

@@ -1,0 +1,99 @@
+"""Step 4: the end user agrees to what the client asked for."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from aiohttp import web
+
+from ...errors import AccessDenied, InteractionRequired, MethodNotAllowed, NotFound
+from ...oauth2 import scopes
+from ...storage import Storage
+from ..audit import Audit
+from ..channels import read_form, read_query
+from ..pages import Pages
+from ..urls import Issuer
+from .flow import Flow, Flows, Passed, Step, StepRoute
+
+
+@attrs.frozen
+class Consent(Step):
+    """Asks, unless the operator or an earlier consent makes it needless."""
+
+    path: ClassVar = "/approval"
+
+    flows: Flows
+    storage: Storage
+    pages: Pages
+    issuer: Issuer
+    audit: Audit
+    skip: bool
+
+    async def take(self, web_request: web.Request, flow: Flow) -> Passed:
+        """Let the flow pass, or ask."""
+        if flow.consented or await self._needless(flow):
+            return flow
+        return await self.flows.ask(web_request, flow, self.path, InteractionRequired)
+
+    def routes(self) -> tuple[StepRoute, ...]:
+        """Return the page that asks."""
+        return (StepRoute(self.path, self.answer),)
+
+    async def answer(self, web_request: web.Request) -> Passed:
+        """Show the page, or take the end user's word."""
+        if web_request.method not in ("GET", "HEAD", "POST"):
+            raise MethodNotAllowed("Use GET or POST.")
+        flow = await self.flows.resume(web_request, self.path)
+        if web_request.method != "POST":
+            return self._page(web_request, flow)
+        form = await read_form(web_request)
+        agreed = form.get("approval") == "approve"
+        self.audit.record(
+            "consent" if agreed else "consent refused",
+            client_id=flow.client.id,
+            connector_id=flow.request.connector_id,
+            user_id=flow.request.claims.user_id,
+            scopes=flow.request.scopes,
+        )
+        if not agreed:
+            await self._drop(flow)
+            # RFC 6749 section 4.1.2.1.
+            raise AccessDenied("The end user did not agree.")
+        return attrs.evolve(flow, consented=True)
+
+    def _page(self, web_request: web.Request, flow: Flow) -> web.Response:
+        query = read_query(web_request)
+        claims = flow.request.claims
+        return self.pages.render(
+            "approval.html",
+            web_request.path,
+            user=claims.username or claims.preferred_username or claims.email,
+            client_name=flow.client.name or flow.client.id,
+            scopes=scopes.describe(flow.request.scopes),
+            post_url=f"{self.issuer.path(self.path)}?{web_request.rel_url.raw_query_string}",
+            hidden={"req": query["req"]},
+        )
+
+    async def _drop(self, flow: Flow) -> None:
+        try:
+            await self.storage.auth_requests.delete(flow.request.id)
+        except NotFound:
+            return
+
+    async def _needless(self, flow: Flow) -> bool:
+        if flow.request.force_approval_prompt:
+            return False
+        return self.skip or await self._agreed_before(flow)
+
+    async def _agreed_before(self, flow: Flow) -> bool:
+        user = await self.storage.user_identities.find(
+            flow.request.claims.user_id, flow.request.connector_id
+        )
+        if user is None or flow.client.id not in user.consents:
+            return False
+        return {*flow.request.scopes} <= {
+            scopes.OPENID,
+            *user.consents[flow.client.id],
+        }

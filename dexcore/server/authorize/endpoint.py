@@ -1,0 +1,92 @@
+"""``/auth``: new requests come in here, and walk as far as they can."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
+import attrs
+
+from aiohttp import web
+
+from ...errors import NotFoundPage, WrongRequest
+from ..channels import read_parameters, read_query
+from .flow import PARAMETERS, Flow, Flows, Passed, Step
+from .request import AuthorizationRequests
+from .response import AuthorizationResponse
+
+AFTER_LOGIN = "/auth"
+
+
+@attrs.frozen
+class AuthorizationEndpoint:
+    """The browser's way to a code: the steps, in their order, then the response."""
+
+    flows: Flows
+    requests: AuthorizationRequests
+    steps: tuple[Step, ...]
+    response: AuthorizationResponse
+
+    def routes(self) -> list[tuple[str, Callable[[web.Request], Awaitable[object]]]]:
+        """Return paths and handlers: ours, and the steps'."""
+        return [
+            ("/auth", self.authorize),
+            ("/auth/{connector}", self.authorize_with),
+            *(
+                (route.path, self._walking(route.handler))
+                for step in self.steps
+                for route in step.routes()
+            ),
+        ]
+
+    async def authorize(self, web_request: web.Request) -> web.StreamResponse:
+        """Receive a request, or a browser that comes back by a link of ours."""
+        query = read_query(web_request)
+        if "req" in query and "hmac" in query and "client_id" not in query:
+            flow = await self.flows.resume(web_request, AFTER_LOGIN)
+            return await self._walk(web_request, flow)
+        params = web_request[PARAMETERS] = await read_parameters(web_request)
+        flow = await self.requests.receive(
+            web_request,
+            params,
+            unknown_client=WrongRequest("Invalid client_id provided."),
+        )
+        chosen = params.get("connector_id", "")
+        return await self._walk(web_request, _choose(flow, chosen))
+
+    async def authorize_with(self, web_request: web.Request) -> web.StreamResponse:
+        """Receive a request for the connector that the path names."""
+        if web_request.method not in ("GET", "HEAD"):
+            raise WrongRequest("Unsupported request method.")
+        params = web_request[PARAMETERS] = read_query(web_request)
+        connector_id = unquote(web_request.match_info["connector"])
+        flow = await self.requests.receive(
+            web_request, params, unknown_client=NotFoundPage("Invalid client_id.")
+        )
+        if params.get("connector_id", connector_id) != connector_id:
+            raise WrongRequest("Bad connector ID")
+        return await self._walk(web_request, _choose(flow, connector_id))
+
+    def _walking(
+        self, handler: Callable[[web.Request], Awaitable[Passed]]
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(web_request: web.Request) -> web.StreamResponse:
+            passed = await handler(web_request)
+            if isinstance(passed, Flow):
+                return await self._walk(web_request, passed)
+            return passed
+
+        return handle
+
+    async def _walk(self, web_request: web.Request, flow: Flow) -> web.StreamResponse:
+        for step in self.steps:
+            passed = await step.take(web_request, flow)
+            if not isinstance(passed, Flow):
+                return passed
+            flow = passed
+        return await self.response.write(flow)
+
+
+def _choose(flow: Flow, connector_id: str) -> Flow:
+    request = attrs.evolve(flow.request, connector_id=connector_id)
+    return attrs.evolve(flow, request=request)

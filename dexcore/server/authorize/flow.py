@@ -1,0 +1,331 @@
+"""An authorization request under way, and how the browser carries it.
+
+Until somebody has logged in, the request lives in the browser: a sealed cookie, one per
+request, named after its id.  Nothing is stored for strangers.  A request too large for
+a cookie is stored at once, and counted per address.  After the login it is stored as
+soon as the end user must be asked something; the cookie then only proves that this is
+the browser the flow began in.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+import attrs
+import orjson
+
+from aiohttp import hdrs, web
+
+from ...errors import (
+    NotFound,
+    OAuthError,
+    Unauthorized,
+    WrongRequest,
+)
+from ...jose import b64decode, b64encode
+from ...oauth2.ids import is_id, new_hmac_key
+from ...oauth2.subjects import step_mac
+from ...storage import PKCE, AuthRequest, Client, Storage
+from ..channels import REPLY_TO, ReplyTo, read_query, see_other
+from ..clients import Clients
+from ..guard import Guard
+from ..middleware import ADDRESS
+from ..sealing import Sealer
+from ..urls import Issuer
+
+#: The parameters an authorization request came with.
+PARAMETERS: web.RequestKey[Mapping[str, str]] = web.RequestKey("parameters", Mapping)
+
+COOKIE = "dexcore_flow_"
+#: Proxies refuse header lines over 8 KB; all flows of a browser stay below this.
+COOKIE_BUDGET = 6 * 1024  # bytes
+ONE_COOKIE = 3800  # bytes: browsers keep 4096 of name, value and attributes
+
+_STORED = b"stored"
+_EXPIRED = "This login has expired, or was begun in another browser. Please start again."
+
+
+@attrs.frozen
+class Flow:
+    """The request and the client it came from.
+
+    ``stored``: the request is in the storage.  ``consented``: the end user has just
+    agreed.
+    """
+
+    request: AuthRequest
+    client: Client
+    stored: bool = False
+    consented: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether no page may be shown (``prompt=none``)."""
+        return self.request.prompt == "none"
+
+
+Passed = Flow | web.StreamResponse
+
+
+@attrs.frozen
+class StepRoute:
+    """A page of a step: *handler* answers the browser, or lets the flow pass."""
+
+    path: str
+    handler: Callable[[web.Request], Awaitable[Passed]]
+
+
+class Step(ABC):
+    """One thing that may stand between the browser and its code."""
+
+    @abstractmethod
+    async def take(self, web_request: web.Request, flow: Flow) -> Passed:
+        """Let the flow pass, perhaps knowing more, or answer the browser."""
+
+    def routes(self) -> Iterable[StepRoute]:
+        """Return the pages of this step."""
+        return ()
+
+
+
+@attrs.frozen
+class Flows:
+    """Finds the flow a browser is on, and sends it to the next page.
+
+    ``lifetime`` is how long a login may take; ``guard`` counts what strangers may store.
+    """
+
+    storage: Storage
+    clients: Clients
+    issuer: Issuer
+    sealer: Sealer
+    guard: Guard
+    lifetime: timedelta
+    now: Callable[[], datetime]
+
+    # — before the login ---------------------------------------------------------------
+
+    async def carry(
+        self, web_request: web.Request, flow: Flow, response: web.StreamResponse
+    ) -> Flow:
+        """Let the browser carry the flow from here on, by a cookie on *response*."""
+        value = self._seal(flow.request)
+        if len(value) > ONE_COOKIE:
+            self.guard.check(web_request.get(ADDRESS) or "")
+            flow = await self._store(flow)
+            value = self._mark(flow.request.id)
+        self._set_cookie(web_request, response, flow.request.id, value)
+        return flow
+
+    async def begun(self, web_request: web.Request, flow_id: str) -> Flow:
+        """Return the flow *flow_id* that this browser began.
+
+        Raises ``WrongRequest`` if it did not, or if the flow has expired.
+        """
+        if not flow_id:
+            raise WrongRequest("User session error.")
+        plain = self._unseal(web_request, flow_id)
+        if plain is None:
+            raise WrongRequest(_EXPIRED)
+        if plain == _STORED:
+            request = await self._stored(flow_id)
+        else:
+            request = _unpack(flow_id, plain)
+        return await self._ready(web_request, request, stored=plain == _STORED)
+
+    def carries(self, web_request: web.Request, flow_id: str) -> bool:
+        """Return whether the browser sent the cookie of flow *flow_id*."""
+        return COOKIE + flow_id in web_request.cookies
+
+    # — after the login ----------------------------------------------------------------
+
+    async def resume(self, web_request: web.Request, path: str) -> Flow:
+        """Return the flow whose signed link for *path* this is.
+
+        The link's MAC and the cookie of the browser that began must both be right; a
+        link for one step opens no other.
+        """
+        query = read_query(web_request)
+        flow_id, mac = query.get("req", ""), query.get("hmac", "")
+        if not mac:
+            raise Unauthorized("Unauthorized request")
+        if self._unseal(web_request, flow_id) != _STORED:
+            raise WrongRequest(_EXPIRED)
+        request = await self._stored(flow_id)
+        if not hmac.compare_digest(self._mac(request, path).encode(), mac.encode()):
+            raise Unauthorized("Unauthorized request")
+        if not request.logged_in:
+            raise WrongRequest("Login process not yet finalized.")
+        return await self._ready(web_request, request, stored=True)
+
+    async def ask(
+        self,
+        web_request: web.Request,
+        flow: Flow,
+        path: str,
+        or_else: type[OAuthError],
+    ) -> web.Response:
+        """Send the browser to the page at *path*, unless ``prompt=none`` forbids pages."""
+        if flow.silent:
+            raise or_else("The end user would have to be asked.")
+        if not flow.stored:
+            flow = await self._store(flow)
+        link = urlencode(
+            {"hmac": self._mac(flow.request, path), "req": flow.request.id}
+        )
+        response = see_other(f"{self.issuer.path(path)}?{link}")
+        mark = self._mark(flow.request.id)
+        self._set_cookie(web_request, response, flow.request.id, mark)
+        return response
+
+    def finish(self, response: web.StreamResponse, flow: Flow) -> None:
+        """Let the browser forget the flow."""
+        response.headers.add(
+            hdrs.SET_COOKIE, self._cookie(COOKIE + flow.request.id, "", 0)
+        )
+
+    # — how ----------------------------------------------------------------------------
+
+    async def _ready(
+        self, web_request: web.Request, request: AuthRequest, *, stored: bool
+    ) -> Flow:
+        if request.expiry < self.now():
+            raise WrongRequest("User session has expired.")
+        try:
+            client = await self.clients.get(request.client_id)
+        except NotFound:
+            raise WrongRequest("The application does not exist any more.") from None
+        # RFC 6749 section 4.1.2.1: from here on a refusal goes back to the client.
+        web_request[REPLY_TO] = ReplyTo(request.redirect_uri, request.state)
+        return Flow(request, client, stored)
+
+    async def _store(self, flow: Flow) -> Flow:
+        request = attrs.evolve(flow.request, hmac_key=new_hmac_key())
+        await self.storage.auth_requests.create(request)
+        return attrs.evolve(flow, request=request, stored=True)
+
+    async def _stored(self, flow_id: str) -> AuthRequest:
+        try:
+            return await self.storage.auth_requests.get(flow_id)
+        except NotFound:
+            raise WrongRequest(_EXPIRED) from None
+
+    def _mac(self, request: AuthRequest, path: str) -> str:
+        return step_mac(request.hmac_key, request.id, f"step:{path.lstrip('/')}")
+
+    def _seal(self, request: AuthRequest) -> str:
+        return self._stamped(request.id, _pack(request))
+
+    def _mark(self, flow_id: str) -> str:
+        return self._stamped(flow_id, _STORED)
+
+    def _stamped(self, flow_id: str, plain: bytes) -> str:
+        # The time goes first and in clear, so that the oldest can be told.
+        return f"{int(time.time()):x}.{self.sealer.seal(COOKIE + flow_id, plain)}"
+
+    def _unseal(self, web_request: web.Request, flow_id: str) -> bytes | None:
+        cookie = web_request.cookies.get(COOKIE + flow_id)
+        if cookie is None or not is_id(flow_id):
+            return None
+        return self.sealer.open(COOKIE + flow_id, cookie.partition(".")[2])
+
+    def _set_cookie(
+        self,
+        web_request: web.Request,
+        response: web.StreamResponse,
+        flow_id: str,
+        value: str,
+    ) -> None:
+        name = COOKIE + flow_id
+        age = int(self.lifetime.total_seconds())
+        response.headers.add(hdrs.SET_COOKIE, self._cookie(name, value, age))
+        for stale in _surplus(web_request, name, len(value)):
+            response.headers.add(hdrs.SET_COOKIE, self._cookie(stale, "", 0))
+
+    def _cookie(self, name: str, value: str, age: int) -> str:
+        secure = "; Secure" if self.issuer.secure else ""
+        return (
+            f"{name}={value}; Path={self.issuer.cookie_path}; Max-Age={age}; "
+            f"HttpOnly{secure}; SameSite=Lax"
+        )
+
+
+def _surplus(web_request: web.Request, name: str, size: int) -> list[str]:
+    """Return the oldest flows' cookies, as many as must go for the new one to fit."""
+    if hdrs.COOKIE not in web_request.headers:
+        return []
+    others = sorted(
+        (value.partition(".")[0].rjust(12, "0"), other, len(other) + len(value))
+        for other, value in web_request.cookies.items()
+        if other.startswith(COOKIE) and other != name
+    )
+    total = len(name) + size + sum(length for _, _, length in others)
+    surplus = []
+    for _, other, length in others:
+        if total <= COOKIE_BUDGET:
+            break
+        surplus.append(other)
+        total -= length
+    return surplus
+
+
+def _pack(request: AuthRequest) -> bytes:
+    return orjson.dumps(
+        (
+            request.client_id,
+            request.response_types,
+            request.scopes,
+            request.redirect_uri,
+            request.nonce,
+            request.state,
+            request.force_approval_prompt,
+            request.prompt,
+            request.max_age,
+            request.expiry.timestamp(),
+            request.connector_id,
+            b64encode(request.connector_data) if request.connector_data else "",
+            request.pkce.code_challenge,
+            request.pkce.code_challenge_method,
+        )
+    )
+
+
+def _unpack(flow_id: str, plain: bytes) -> AuthRequest:
+    (
+        client_id,
+        response_types,
+        scopes,
+        redirect_uri,
+        nonce,
+        state,
+        force,
+        prompt,
+        max_age,
+        expiry,
+        connector_id,
+        connector_data,
+        challenge,
+        method,
+    ) = orjson.loads(plain)
+    return AuthRequest(
+        id=flow_id,
+        client_id=client_id,
+        response_types=tuple(response_types),
+        scopes=tuple(scopes),
+        redirect_uri=redirect_uri,
+        nonce=nonce,
+        state=state,
+        force_approval_prompt=force,
+        prompt=prompt,
+        max_age=max_age,
+        expiry=datetime.fromtimestamp(expiry, UTC),
+        connector_id=connector_id,
+        connector_data=b64decode(connector_data),
+        pkce=PKCE(challenge, method),
+    )

@@ -1,0 +1,328 @@
+"""Step 2: the end user proves who they are.
+
+The browser goes to our own form, or upstream; see :mod:`.callback` for how it comes
+back from there.  After a correct password the walk goes on inside the same request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import ClassVar
+from urllib.parse import quote, unquote, urlencode
+
+import attrs
+
+from aiohttp import web
+
+from ...connector import (
+    Callback,
+    CallbackConnector,
+    Challenge,
+    FormPost,
+    Identity,
+    NegotiateConnector,
+    PasswordConnector,
+    Redirect,
+    Scopes,
+)
+from ...errors import (
+    AccessDenied,
+    Forbidden,
+    LoginRequired,
+    MethodNotAllowed,
+    NotFound,
+    TooManyRequests,
+    WrongRequest,
+)
+from ...oauth2 import scopes as oauth2_scopes
+from ...storage import AuthRequest
+from ..audit import Audit
+from ..channels import read_form, read_query, see_other
+from ..connectors import Connectors, OpenConnector, guarded
+from ..guard import Guard
+from ..identity import claims_of
+from ..middleware import ADDRESS
+from ..pages import Pages
+from ..urls import Issuer
+from .flow import PARAMETERS, Flow, Flows, Passed, Step, StepRoute
+from .select import AUTHORIZATION_CODE
+
+_GONE = "Requested resource does not exist."
+
+
+@attrs.frozen
+class Logins:
+    """What every way to log in has in common."""
+
+    connectors: Connectors
+    audit: Audit
+    now: Callable[[], datetime]
+
+    async def connector(self, flow: Flow) -> OpenConnector:
+        """Return the flow's connector, if the client and the grant may use it."""
+        connector_id, client = flow.request.connector_id, flow.client
+        if client.allowed_connectors and connector_id not in client.allowed_connectors:
+            raise Forbidden("Connector not allowed for this client.")
+        try:
+            opened = await self.connectors.get(connector_id)
+        except NotFound:
+            raise WrongRequest(_GONE) from None
+        allowed = opened.record.grant_types
+        if allowed and AUTHORIZATION_CODE not in allowed:
+            raise WrongRequest("Requested connector does not support this grant type.")
+        return opened
+
+    def established(self, flow: Flow, identity: Identity) -> Flow:
+        """Return the flow with its end user.
+
+        Whatever an earlier login had proved beside the password is forgotten.
+        """
+        request = attrs.evolve(
+            flow.request,
+            logged_in=True,
+            claims=claims_of(identity),
+            connector_data=identity.connector_data,
+            auth_time=self.now(),
+            mfa_validated=False,
+        )
+        self.audit.record(
+            "login successful",
+            client_id=flow.client.id,
+            connector_id=request.connector_id,
+            user_id=identity.user_id,
+            username=identity.username,
+            preferred_username=identity.preferred_username,
+            email=identity.email
+            + ("" if identity.email_verified else " (unverified)"),
+            groups=identity.groups,
+        )
+        return attrs.evolve(flow, request=request, consented=False)
+
+    def refused(self, flow: Flow, reason: str, **who: object) -> None:
+        """Note that somebody could not log in."""
+        self.audit.record(
+            "login refused",
+            client_id=flow.client.id,
+            connector_id=flow.request.connector_id,
+            reason=reason,
+            **who,
+        )
+
+    async def ask(
+        self, flow: Flow, opened: OpenConnector, call: object
+    ) -> Identity | Challenge | None:
+        """Await a connector's word; its refusal is a page with its safe reason."""
+        try:
+            return await guarded(opened, call)  # type: ignore[arg-type,no-any-return]
+        except AccessDenied as refusal:
+            self.refused(flow, refusal.description)
+            raise Forbidden(refusal.description) from None
+
+
+@attrs.frozen
+class Login(Step):
+    """Sends the browser where it can log in, and keeps the password form."""
+
+    path: ClassVar = "/auth/{connector}/login"
+
+    flows: Flows
+    logins: Logins
+    pages: Pages
+    issuer: Issuer
+    guard: Guard
+    signup: bool
+
+    async def take(self, web_request: web.Request, flow: Flow) -> Passed:
+        """Let the flow pass if somebody has logged in."""
+        if flow.request.logged_in:
+            return flow
+        if flow.silent:
+            raise LoginRequired("The end user would have to log in.")
+        opened = await self.logins.connector(flow)
+        connector = opened.connector
+        if isinstance(connector, CallbackConnector):
+            return await self._upstream(web_request, flow, opened, connector)
+        if isinstance(connector, PasswordConnector):
+            return await self._form(web_request, flow)
+        raise WrongRequest(_GONE)
+
+    def routes(self) -> tuple[StepRoute, ...]:
+        """Return the password form."""
+        return (StepRoute(self.path, self.answer),)
+
+    # — away ---------------------------------------------------------------------------
+
+    async def _upstream(
+        self,
+        web_request: web.Request,
+        flow: Flow,
+        opened: OpenConnector,
+        connector: CallbackConnector,
+    ) -> web.StreamResponse:
+        begun = await guarded(
+            opened,
+            connector.begin(
+                scopes_of(flow.request),
+                self.issuer.absolute("/callback"),
+                flow.request.id,
+            ),
+        )
+        request = attrs.evolve(flow.request, connector_data=begun.connector_data)
+        response = self._leave(web_request, begun)
+        await self.flows.carry(
+            web_request, attrs.evolve(flow, request=request), response
+        )
+        return response
+
+    def _leave(
+        self, web_request: web.Request, begun: Redirect | FormPost
+    ) -> web.Response:
+        if isinstance(begun, Redirect):
+            return see_other(begun.url, status=302)
+        return self.pages.render(
+            "form_post.html", web_request.path, url=begun.url, fields=begun.fields
+        )
+
+    async def _form(self, web_request: web.Request, flow: Flow) -> web.Response:
+        query = {"state": flow.request.id}
+        back = await self._back(web_request)
+        if back:
+            query = {"back": back, **query}
+        connector = quote(flow.request.connector_id, safe="")
+        path = self.issuer.path(f"/auth/{connector}/login")
+        response = see_other(f"{path}?{urlencode(query)}", status=302)
+        await self.flows.carry(web_request, flow, response)
+        return response
+
+    async def _back(self, web_request: web.Request) -> str:
+        """Return the way back to the list, where there is one."""
+        if len(await self.logins.connectors.listed()) < 2:
+            return ""
+        params = {
+            name: value
+            for name, value in web_request[PARAMETERS].items()
+            if name != "connector_id"
+        }
+        return f"{self.issuer.path('/auth')}?{urlencode(params)}"
+
+    # — the password form --------------------------------------------------------------
+
+    async def answer(self, web_request: web.Request) -> Passed:
+        """Show the form, or check what was typed into it."""
+        if web_request.method not in ("GET", "HEAD", "POST"):
+            raise MethodNotAllowed("Unsupported request method.")
+        query = read_query(web_request)
+        flow = await self.flows.begun(web_request, query.get("state", ""))
+        if unquote(web_request.match_info["connector"]) != flow.request.connector_id:
+            raise WrongRequest(_GONE)
+        if flow.request.logged_in:
+            raise WrongRequest("This login is complete already. Please start again.")
+        opened = await self.logins.connector(flow)
+        connector = opened.connector
+        if not isinstance(connector, PasswordConnector):
+            raise WrongRequest(_GONE)
+        if web_request.method != "POST":
+            return await self._negotiated(web_request, flow, opened) or self._page(
+                web_request, opened, connector, query
+            )
+        form = await read_form(web_request)
+        return await self._checked(web_request, flow, opened, connector, query, form)
+
+    async def _checked(
+        self,
+        web_request: web.Request,
+        flow: Flow,
+        opened: OpenConnector,
+        connector: PasswordConnector,
+        query: Mapping[str, str],
+        form: Mapping[str, str],
+    ) -> Passed:
+        username = form.get("login", "")
+        suspect = f"{web_request.get(ADDRESS, '')} {opened.record.id} {username.lower()}"
+        if not self.guard.allow(suspect, cost=0):
+            self.logins.refused(flow, "Too many failed tries.", user=username)
+            raise TooManyRequests("Too many failed logins. Try again in a minute.")
+        identity = await self.logins.ask(
+            flow,
+            opened,
+            connector.login(
+                scopes_of(flow.request), username, form.get("password", "")
+            ),
+        )
+        if not isinstance(identity, Identity):
+            self.guard.allow(suspect)
+            self.logins.refused(flow, "Invalid credentials.", user=username)
+            return self._page(
+                web_request, opened, connector, query, username=username, invalid=True
+            )
+        return self.logins.established(flow, identity)
+
+    async def _negotiated(
+        self, web_request: web.Request, flow: Flow, opened: OpenConnector
+    ) -> Passed | None:
+        """Let the browser prove who it is without a form (RFC 4559)."""
+        connector = opened.connector
+        if not isinstance(connector, NegotiateConnector):
+            return None
+        callback = Callback(
+            web_request.query,
+            web_request.query.__class__(),
+            web_request.headers,
+            str(web_request.rel_url),
+        )
+        outcome = await self.logins.ask(
+            flow, opened, connector.negotiate(scopes_of(flow.request), callback)
+        )
+        if isinstance(outcome, Identity):
+            return self.logins.established(flow, outcome)
+        if isinstance(outcome, Challenge) and isinstance(connector, PasswordConnector):
+            page = self._page(
+                web_request, opened, connector, read_query(web_request), status=401
+            )
+            page.headers["WWW-Authenticate"] = outcome.www_authenticate
+            return page
+        return None
+
+    def _page(
+        self,
+        web_request: web.Request,
+        opened: OpenConnector,
+        connector: PasswordConnector,
+        query: Mapping[str, str],
+        *,
+        username: str = "",
+        invalid: bool = False,
+        status: int = 200,
+    ) -> web.Response:
+        return self.pages.render(
+            "password.html",
+            web_request.path,
+            status=401 if invalid else status,
+            post_url=web_request.raw_path,
+            back_link=_own(query.get("back", "")),
+            username=username,
+            prompt=connector.prompt or "Username",
+            invalid=invalid,
+            connector_name=opened.record.name,
+            signup_url=self.issuer.path("/signup")
+            if self.signup and opened.record.type == "local"
+            else "",
+            show_remember_me=False,
+            remember_me_checked=False,
+            hidden={},
+        )
+
+
+def scopes_of(request: AuthRequest) -> Scopes:
+    """Return what a connector needs to know of the scopes that were asked for."""
+    return Scopes(
+        offline_access=oauth2_scopes.OFFLINE_ACCESS in request.scopes,
+        groups=oauth2_scopes.GROUPS in request.scopes,
+    )
+
+
+def _own(link: str) -> str:
+    """Return *link* if it stays here: an absolute path, nothing else."""
+    clean = link.startswith("/") and not link.startswith(("//", "/\\"))
+    return link if clean and not any(c < " " or c == "\\" for c in link) else ""

@@ -1,0 +1,150 @@
+"""From parameters to a checked authorization request.
+
+The order of the checks is the order of who gets to hear of a failure: until the client
+and its redirect URI are known, the end user; from then on the client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+import attrs
+
+from aiohttp import web
+
+from ...errors import (
+    InvalidRequest,
+    InvalidScope,
+    NotFound,
+    PageRefusal,
+    RegistrationNotSupported,
+    RequestNotSupported,
+    RequestUriNotSupported,
+    WrongRequest,
+)
+from ...oauth2 import pkce, prompts, redirect_uris, response_types, scopes
+from ...oauth2.ids import new_id
+from ...storage import AuthRequest, Client
+from ..channels import REPLY_TO, ReplyTo
+from ..clients import Clients
+from ..urls import Issuer
+from .flow import Flow
+
+MOST_STATE = 64 * 1024  # characters of any one parameter
+
+
+@attrs.frozen
+class AuthorizationRequests:
+    """Receives authorization requests (OpenID Connect Core section 3.1.2.1)."""
+
+    clients: Clients
+    issuer: Issuer
+    response_types: tuple[str, ...]
+    challenge_methods: tuple[str, ...]
+    require_pkce: bool
+    lifetime: timedelta
+    now: Callable[[], datetime]
+
+    async def receive(
+        self,
+        web_request: web.Request,
+        params: Mapping[str, str],
+        *,
+        unknown_client: PageRefusal,
+    ) -> Flow:
+        """Check *params*; return the flow they begin.
+
+        *unknown_client* is raised if there is no such client.
+        """
+        client = await self._client(params, unknown_client)
+        redirect_uri = self._redirect_uri(client, params)
+        state = params.get("state", "")
+        # RFC 6749 section 4.1.2.1: from here on a refusal goes back to the client.
+        web_request[REPLY_TO] = ReplyTo(redirect_uri, state)
+
+        _check_unsupported(params)
+        challenge = pkce.check_challenge(
+            params.get("code_challenge", ""),
+            params.get("code_challenge_method", ""),
+            self.challenge_methods,
+        )
+        if self.require_pkce and not challenge.code_challenge:
+            raise InvalidRequest(
+                "PKCE is required. The code_challenge parameter must be provided."
+            )
+        asked = await self._scopes(client, params)
+        nonce = params.get("nonce", "")
+        types = response_types.parse(
+            params.get("response_type", ""),
+            self.response_types,
+            nonce=nonce,
+            redirect_uri=redirect_uri,
+        )
+        prompt = prompts.parse(params.get("prompt", ""))
+        request = AuthRequest(
+            id=new_id(),
+            client_id=client.id,
+            response_types=types,
+            scopes=asked,
+            redirect_uri=redirect_uri,
+            nonce=nonce,
+            state=state,
+            force_approval_prompt=params.get("approval_prompt") == "force"
+            or "consent" in prompt,
+            prompt=" ".join(prompt),
+            max_age=prompts.parse_max_age(params.get("max_age", "")),
+            expiry=self.now() + self.lifetime,
+            pkce=challenge,
+        )
+        return Flow(request, client)
+
+    async def _client(
+        self, params: Mapping[str, str], unknown_client: PageRefusal
+    ) -> Client:
+        try:
+            return await self.clients.get(params.get("client_id", ""))
+        except NotFound:
+            raise unknown_client from None
+
+    def _redirect_uri(self, client: Client, params: Mapping[str, str]) -> str:
+        redirect_uri = params.get("redirect_uri", "")
+        if not redirect_uris.is_registered(
+            client.redirect_uris,
+            client.public,
+            redirect_uri,
+            device_callback=self.issuer.path("/device/callback"),
+        ):
+            raise WrongRequest("Unregistered redirect_uri.")
+        return redirect_uri
+
+    async def _scopes(
+        self, client: Client, params: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        asked = scopes.parse(params.get("scope", ""))
+        if scopes.OPENID not in asked:
+            raise InvalidScope('Missing required scope(s) ["openid"].')
+        unknown = scopes.unknown(asked)
+        if unknown:
+            names = " ".join(f'"{scope}"' for scope in unknown)
+            raise InvalidScope(f"Unrecognized scope(s) [{names}]")
+        await self.clients.check_audiences(client, asked)
+        return asked
+
+
+def _check_unsupported(params: Mapping[str, str]) -> None:
+    # OpenID Connect Core section 6: what is not supported is refused, not ignored.
+    if params.get("request"):
+        raise RequestNotSupported("Server does not support request parameter.")
+    if params.get("request_uri"):
+        raise RequestUriNotSupported("Server does not support request_uri parameter.")
+    if params.get("registration"):
+        raise RegistrationNotSupported(
+            "Server does not support registration parameter."
+        )
+    mode = params.get("response_mode", "")
+    if mode not in ("", "query"):
+        raise InvalidRequest(f"Unsupported response_mode {mode[:40]!r}.")
+    for name, value in params.items():
+        if len(value) > MOST_STATE:
+            raise InvalidRequest(f"The parameter {name[:40]!r} is too long.")

@@ -1,0 +1,100 @@
+"""Step 1: choose where to log in, when there is a choice."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlencode
+
+import attrs
+
+from aiohttp import web
+
+from ...errors import InvalidRequest, LoginRequired, WrongRequest
+from ...storage import Client
+from ..connectors import Connectors, Listed
+from ..pages import Pages
+from ..urls import Issuer
+from .flow import PARAMETERS, Flow, Passed, Step
+
+AUTHORIZATION_CODE = "authorization_code"
+
+
+@attrs.frozen
+class Choice:
+    """One connector on the login page."""
+
+    id: str
+    name: str
+    type: str
+    url: str
+    available: bool
+
+
+@attrs.frozen
+class SelectConnector(Step):
+    """Passes a flow that names its connector, or that has only one to go to."""
+
+    connectors: Connectors
+    pages: Pages
+    issuer: Issuer
+    always_show: bool
+    signup: bool
+
+    async def take(self, web_request: web.Request, flow: Flow) -> Passed:
+        """Let the flow pass with its connector, or show the list."""
+        if flow.request.logged_in:
+            return flow
+        offered = [
+            listed
+            for listed in await self.connectors.listed()
+            if usable(listed, flow.client)
+        ]
+        chosen = flow.request.connector_id
+        if chosen:
+            return self._with(web_request, flow, chosen, offered)
+        if not offered:
+            raise WrongRequest("No connectors available for this client.")
+        if len(offered) == 1 and not self.always_show:
+            return _choose(flow, offered[0].id)
+        if flow.silent:
+            raise LoginRequired("The end user would have to choose how to log in.")
+        return self._page(web_request, offered)
+
+    def _with(
+        self, web_request: web.Request, flow: Flow, chosen: str, offered: list[Listed]
+    ) -> Flow:
+        # On a path of its own, the login step says what is wrong with the connector.
+        named_by_path = "connector" in web_request.match_info
+        if not named_by_path and chosen not in {listed.id for listed in offered}:
+            raise InvalidRequest("Connector ID does not match a valid Connector")
+        return flow
+
+    def _page(self, web_request: web.Request, offered: list[Listed]) -> web.Response:
+        query = urlencode(web_request[PARAMETERS])
+        choices = tuple(
+            Choice(
+                listed.id,
+                listed.name,
+                listed.type,
+                f"{self.issuer.path('/auth/')}{quote(listed.id, safe='')}?{query}",
+                listed.available,
+            )
+            for listed in offered
+        )
+        return self.pages.render(
+            "login.html",
+            web_request.path,
+            connectors=choices,
+            signup_url=self.issuer.path("/signup") if self.signup else "",
+        )
+
+
+def usable(listed: Listed, client: Client) -> bool:
+    """Return whether *client* may send its users to this connector."""
+    return (
+        not client.allowed_connectors or listed.id in client.allowed_connectors
+    ) and (not listed.grant_types or AUTHORIZATION_CODE in listed.grant_types)
+
+
+def _choose(flow: Flow, connector_id: str) -> Flow:
+    request = attrs.evolve(flow.request, connector_id=connector_id)
+    return attrs.evolve(flow, request=request)

@@ -1,0 +1,102 @@
+"""Who we are and what verifies our tokens: discovery and JWKS.
+
+OpenID Connect Discovery 1.0 section 4, RFC 8414 section 3, RFC 7517 section 5.  The
+documents are bytes made ahead and made anew when the keys change.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import orjson
+
+from aiohttp import web
+
+from ..jose import KeySet
+from ..signer import JWKS_MAX_AGE, Signer
+from .urls import Issuer
+
+_HEADERS = {"Content-Type": "application/json"}
+_KEYS_HEADERS = {
+    **_HEADERS,
+    "Cache-Control": f"max-age={JWKS_MAX_AGE}, must-revalidate",
+}
+
+
+@attrs.define
+class Discovery:
+    """``/.well-known/openid-configuration``, RFC 8414's path, and ``/keys``."""
+
+    issuer: Issuer
+    signer: Signer
+    grant_types: tuple[str, ...]
+    response_types: tuple[str, ...]
+    challenge_methods: tuple[str, ...]
+    _made_for: KeySet | None = None
+    _body: bytes = b""
+
+    async def document(self, request: web.Request) -> web.Response:
+        """Answer the discovery document."""
+        key_set = self.signer.key_set
+        if key_set is not self._made_for:
+            described = self.describe()
+            self._body = orjson.dumps(described, option=orjson.OPT_INDENT_2)
+            self._made_for = key_set
+        return web.Response(body=self._body, headers=_HEADERS)
+
+    async def keys(self, request: web.Request) -> web.Response:
+        """Answer the public keys."""
+        return web.Response(body=self.signer.key_set.jwks, headers=_KEYS_HEADERS)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the discovery document."""
+        url = self.issuer.absolute
+        client_auth = ["client_secret_basic", "client_secret_post"]
+        return {
+            "issuer": self.issuer.url,
+            "authorization_endpoint": url("/auth"),
+            "token_endpoint": url("/token"),
+            "jwks_uri": url("/keys"),
+            "userinfo_endpoint": url("/userinfo"),
+            "introspection_endpoint": url("/token/introspect"),
+            "revocation_endpoint": url("/token/revoke"),
+            "grant_types_supported": sorted(self.grant_types),
+            "response_types_supported": sorted(self.response_types),
+            "response_modes_supported": ["query"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": list(
+                self.signer.key_set.algorithms
+            ),
+            "code_challenge_methods_supported": list(self.challenge_methods),
+            "scopes_supported": [
+                "openid",
+                "email",
+                "groups",
+                "profile",
+                "offline_access",
+                "federated:id",
+            ],
+            "token_endpoint_auth_methods_supported": [*client_auth, "none"],
+            "introspection_endpoint_auth_methods_supported": client_auth,
+            "revocation_endpoint_auth_methods_supported": [*client_auth, "none"],
+            "claims_supported": [
+                "iss",
+                "sub",
+                "aud",
+                "iat",
+                "exp",
+                "auth_time",
+                "email",
+                "email_verified",
+                "name",
+                "preferred_username",
+                "at_hash",
+                "c_hash",
+                "groups",
+                "federated_claims",
+            ],
+            "request_parameter_supported": False,
+            "request_uri_parameter_supported": False,
+            "claims_parameter_supported": False,
+        }

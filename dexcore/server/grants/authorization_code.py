@@ -1,0 +1,200 @@
+"""A code becomes tokens, once (RFC 6749 section 4.1.3, RFC 7636 section 4.6)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+import attrs
+
+from ...connector import RefreshConnector
+from ...errors import InvalidGrant, NotFound, OAuthError
+from ...oauth2 import pkce
+from ...oauth2.scopes import OFFLINE_ACCESS
+from ...storage import (
+    PKCE,
+    AuthCode,
+    Client,
+    Collections,
+    RefreshToken,
+    SpentCode,
+    Storage,
+)
+from ..audit import Audit
+from ..clients import Clients
+from ..connectors import Connectors
+from ..tokens.authorization import Authorization, family_of
+from ..tokens.issuer import TokenIssuer
+from ..tokens.refresh import RefreshTokens, keep, wire
+from .grant import Form, Grant, required
+
+_WRONG = "Invalid or expired code parameter."
+
+
+class _ConnectorNeeded(Exception):
+    """The transaction needs a connector that is not open yet."""
+
+
+@attrs.frozen
+class AuthorizationCodeGrant(Grant):
+    """One transaction decides: of many that bring a code, one gets tokens."""
+
+    grant_type: ClassVar = "authorization_code"
+
+    storage: Storage
+    clients: Clients
+    connectors: Connectors
+    refresh_tokens: RefreshTokens
+    issuer: TokenIssuer
+    audit: Audit
+    now: Callable[[], datetime]
+
+    async def answer(self, form: Form, client: Client) -> dict[str, Any]:
+        """Trade the code."""
+        code_id = required(form, "code")
+        redirect_uri = form.get("redirect_uri", "")
+        verifier = form.get("code_verifier", "")
+
+        async def trade(
+            collections: Collections,
+        ) -> tuple[AuthCode, RefreshToken | None]:
+            code = await collections.auth_codes.get(code_id)
+            self._check(code, client, redirect_uri, verifier)
+            refresh_token = self._refresh_token(code)
+            # The verb that decides; what follows only adds.
+            await collections.auth_codes.take(code_id)
+            await collections.spent_codes.create(
+                self._spent(code, verifier, refresh_token)
+            )
+            if refresh_token is not None:
+                await keep(collections, refresh_token, code)
+            return code, refresh_token
+
+        try:
+            code, refresh_token = await self._with_connector(code_id, trade)
+        except NotFound:
+            await self._used_before(code_id, client, verifier)
+            raise InvalidGrant(_WRONG) from None
+        await self.clients.check_audiences(client, code.scopes)
+        response = await self.issuer.issue(
+            _authorization(code, client, refresh_token)
+        )
+        self.audit.record(
+            "token issued",
+            grant_type=self.grant_type,
+            client_id=client.id,
+            connector_id=code.connector_id,
+            user_id=code.claims.user_id,
+        )
+        return response
+
+    async def _with_connector(
+        self,
+        code_id: str,
+        trade: Callable[[Collections], Any],
+    ) -> tuple[AuthCode, RefreshToken | None]:
+        try:
+            return await self.storage.unit(trade)  # type: ignore[no-any-return]
+        except _ConnectorNeeded as needed:
+            try:
+                await self.connectors.get(str(needed))
+            except NotFound:
+                raise InvalidGrant("The connector does not exist any more.") from None
+        return await self.storage.unit(trade)  # type: ignore[no-any-return]
+
+    def _check(
+        self, code: AuthCode, client: Client, redirect_uri: str, verifier: str
+    ) -> None:
+        if code.client_id != client.id or code.expiry < self.now():
+            raise InvalidGrant(_WRONG)
+        # RFC 6749 section 5.2: a redirect URI that does not match is invalid_grant.
+        if code.redirect_uri != redirect_uri:
+            raise InvalidGrant("redirect_uri did not match URI from initial request.")
+        pkce.verify(code.pkce, verifier)
+
+    def _refresh_token(self, code: AuthCode) -> RefreshToken | None:
+        if OFFLINE_ACCESS not in code.scopes:
+            return None
+        opened = self.connectors.peek(code.connector_id)
+        if opened is None:
+            raise _ConnectorNeeded(code.connector_id)
+        allowed = opened.record.grant_types
+        if not isinstance(opened.connector, RefreshConnector) or (
+            allowed and "refresh_token" not in allowed
+        ):
+            return None
+        return self.refresh_tokens.made_from(code)
+
+    def _spent(
+        self, code: AuthCode, verifier: str, refresh_token: RefreshToken | None
+    ) -> SpentCode:
+        return SpentCode(
+            id=_digest(code.id),
+            client_id=code.client_id,
+            handle=family_of(refresh_token.id if refresh_token else code.id),
+            user_id=code.claims.user_id,
+            connector_id=code.connector_id,
+            refresh_id=refresh_token.id if refresh_token else "",
+            pkce=code.pkce if verifier else PKCE(),
+            expiry=self.now() + self.refresh_tokens.lifetime,
+        )
+
+    async def _used_before(self, code_id: str, client: Client, verifier: str) -> None:
+        """Revoke what the first use got (RFC 6749 section 4.1.2).
+
+        Unless both proved the same verifier: then the client itself has tried twice.
+        """
+        spent = await self.storage.spent_codes.find(_digest(code_id))
+        if spent is None or spent.client_id != client.id:
+            return
+        if spent.pkce.code_challenge and _proves(spent.pkce, verifier):
+            return
+        self.audit.record(
+            "code used twice",
+            client_id=client.id,
+            connector_id=spent.connector_id,
+            user_id=spent.user_id,
+        )
+        record = (
+            await self.storage.refresh_tokens.find(spent.refresh_id)
+            if spent.refresh_id
+            else None
+        )
+        if record is not None:
+            await self.refresh_tokens.revoke_family(record)
+        else:
+            await self.refresh_tokens.revocations.revoke(
+                spent.handle, spent.expiry + timedelta(minutes=1)
+            )
+
+
+def _authorization(
+    code: AuthCode, client: Client, refresh_token: RefreshToken | None
+) -> Authorization:
+    return Authorization(
+        client=client,
+        claims=code.claims,
+        scopes=code.scopes,
+        connector_id=code.connector_id,
+        nonce=code.nonce,
+        auth_time=code.auth_time,
+        session_id=code.session_id,
+        family=family_of(refresh_token.id if refresh_token else code.id),
+        code=code.id,
+        refresh_token=wire(refresh_token) if refresh_token else "",
+    )
+
+
+def _proves(challenge: PKCE, verifier: str) -> bool:
+    try:
+        pkce.verify(challenge, verifier)
+    except OAuthError:
+        return False
+    return True
+
+
+def _digest(code_id: str) -> str:
+    return hashlib.sha256(code_id.encode()).hexdigest()

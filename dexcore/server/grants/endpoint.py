@@ -1,0 +1,62 @@
+"""``/token``: what every grant has in common, in the order it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import attrs
+
+from aiohttp import hdrs, web
+
+from ...errors import InvalidRequest, OAuthError, UnsupportedGrantType
+from ..audit import Audit
+from ..channels import answer_json, read_form
+from ..clients import Clients
+from .grant import Form, Grant
+
+
+@attrs.frozen
+class TokenEndpoint:
+    """RFC 6749 section 3.2.  ``grants`` are the ones that are on, by name."""
+
+    path: ClassVar = "/token"
+
+    clients: Clients
+    grants: Mapping[str, Grant]
+    audit: Audit
+
+    async def exchange(self, request: web.Request) -> web.Response:
+        """Answer a token request."""
+        if request.method != "POST":
+            raise InvalidRequest("method not allowed")
+        form = await read_form(request)
+        client_id = form.get("client_id", "")
+        try:
+            grant = self._grant(form)
+            client = await self.clients.authenticate(
+                request.headers.get(hdrs.AUTHORIZATION), form
+            )
+            client_id = client.id
+            response = await grant.answer(form, client)
+        except OAuthError as refusal:
+            self.audit.record(
+                "token refused",
+                grant_type=form.get("grant_type", ""),
+                client_id=client_id,
+                error=refusal.error,
+                reason=refusal.description,
+            )
+            raise
+        return answer_json(response)
+
+    def _grant(self, form: Form) -> Grant:
+        name = form.get("grant_type")
+        if not name:
+            raise InvalidRequest("Required param: grant_type.")
+        try:
+            return self.grants[name]
+        except KeyError:
+            raise UnsupportedGrantType(
+                "This grant type is not supported, or not switched on."
+            ) from None

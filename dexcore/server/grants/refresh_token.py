@@ -1,0 +1,250 @@
+"""A refresh token becomes new tokens (RFC 6749 section 6).
+
+The upstream connector is asked before the transaction, never inside it; then one
+compare-and-swap decides who has rotated the token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
+
+import attrs
+
+from ...connector import Identity, RefreshConnector, Scopes
+from ...errors import (
+    AccessDenied,
+    InvalidGrant,
+    InvalidScope,
+    NotFound,
+)
+from ...oauth2 import scopes as oauth2_scopes
+from ...oauth2 import subjects
+from ...storage import (
+    ZERO_TIME,
+    Claims,
+    Client,
+    Collections,
+    OfflineSessions,
+    RefreshToken,
+    RefreshTokenRef,
+    Storage,
+)
+from ..audit import Audit
+from ..clients import Clients
+from ..connectors import Connectors, OpenConnector, guarded
+from ..identity import claims_of, identity_of
+from ..tokens.authorization import Authorization, family_of
+from ..tokens.issuer import TokenIssuer
+from ..tokens.refresh import RefreshTokens, wire
+from .grant import Form, Grant, required
+
+_WRONG = "Refresh token is invalid or has already been claimed by another client."
+_TRIES = 5
+
+
+class _Overtaken(Exception):
+    """Another replica has rotated the token since we read it."""
+
+
+@attrs.frozen
+class RefreshTokenGrant(Grant):
+    """Rotation with reuse detection (RFC 9700 section 4.14.2)."""
+
+    grant_type: ClassVar = "refresh_token"
+
+    storage: Storage
+    clients: Clients
+    connectors: Connectors
+    refresh_tokens: RefreshTokens
+    issuer: TokenIssuer
+    audit: Audit
+    # Requests of one family wait for each other here, so that the upstream provider is
+    # asked once; across replicas the compare-and-swap decides alone.
+    _turns: WeakValueDictionary[str, asyncio.Lock] = attrs.field(
+        factory=WeakValueDictionary, init=False
+    )
+
+    async def answer(self, form: Form, client: Client) -> dict[str, Any]:
+        """Trade the refresh token."""
+        refresh_id, secret = subjects.decode_refresh(required(form, "refresh_token"))
+        turn = self._turns.setdefault(refresh_id, asyncio.Lock())
+        async with turn:
+            record = await self._traded(refresh_id, secret, client, form)
+        granted = _narrowed(record, form.get("scope", ""))
+        await self.clients.check_audiences(client, granted)
+        self.audit.record(
+            "token issued",
+            grant_type=self.grant_type,
+            client_id=client.id,
+            connector_id=record.connector_id,
+            user_id=record.claims.user_id,
+        )
+        return await self.issuer.issue(
+            Authorization(
+                client=client,
+                claims=record.claims,
+                scopes=granted,
+                connector_id=record.connector_id,
+                nonce=record.nonce,
+                auth_time=ZERO_TIME,
+                family=family_of(record.id),
+                refresh_token=wire(record),
+            ),
+            always_identify=True,
+        )
+
+    async def _traded(
+        self, refresh_id: str, secret: str, client: Client, form: Form
+    ) -> RefreshToken:
+        """Return the record to answer with: rotated, or as it was within the interval."""
+        for _ in range(_TRIES):
+            record, session = await self._read(refresh_id)
+            self._check(record, client)
+            _narrowed(record, form.get("scope", ""))
+            standing = self.refresh_tokens.standing(record, secret)
+            if standing == "stolen":
+                await self._revoke(record)
+            if standing not in ("current", "repeat"):
+                raise InvalidGrant(_WRONG)
+            opened = await self._connector(record, client)
+            if standing == "repeat":
+                return record
+            identity = await _ask_upstream(opened, record, session)
+            try:
+                return await self._rotate(record, identity)
+            except (_Overtaken, NotFound):
+                continue
+        raise InvalidGrant(_WRONG)
+
+    async def _read(
+        self, refresh_id: str
+    ) -> tuple[RefreshToken, OfflineSessions | None]:
+        async def both(
+            collections: Collections,
+        ) -> tuple[RefreshToken, OfflineSessions | None]:
+            record = await collections.refresh_tokens.get(refresh_id)
+            session = await collections.offline_sessions.find(
+                record.claims.user_id, record.connector_id
+            )
+            return record, session
+
+        try:
+            return await self.storage.unit(both)
+        except NotFound:
+            raise InvalidGrant(_WRONG) from None
+
+    def _check(self, record: RefreshToken, client: Client) -> None:
+        if record.client_id != client.id:
+            raise InvalidGrant(_WRONG)
+        if self.refresh_tokens.policy.expired(record, self.refresh_tokens.now()):
+            raise InvalidGrant("Refresh token expired.")
+
+    async def _revoke(self, record: RefreshToken) -> None:
+        self.audit.record(
+            "refresh reuse",
+            client_id=record.client_id,
+            connector_id=record.connector_id,
+            user_id=record.claims.user_id,
+        )
+        await self.refresh_tokens.revoke_family(record)
+
+    async def _connector(
+        self, record: RefreshToken, client: Client
+    ) -> OpenConnector:
+        connector_id = record.connector_id
+        if client.allowed_connectors and connector_id not in client.allowed_connectors:
+            raise InvalidGrant("Connector not allowed for this client.")
+        opened = self.connectors.peek(connector_id)
+        if opened is None:
+            try:
+                opened = await self.connectors.get(connector_id)
+            except NotFound:
+                raise InvalidGrant("Requested connector does not exist.") from None
+        allowed = opened.record.grant_types
+        if allowed and self.grant_type not in allowed:
+            raise InvalidGrant("Requested connector does not support this grant type.")
+        return opened
+
+    async def _rotate(
+        self, record: RefreshToken, identity: Identity | None
+    ) -> RefreshToken:
+        fresh = attrs.evolve(
+            self.refresh_tokens.rotated(record),
+            claims=_refreshed(record.claims, identity),
+        )
+        data = identity.connector_data if identity else b""
+
+        def rotate(old: RefreshToken) -> RefreshToken:
+            if old.token != record.token or old.last_used != record.last_used:
+                raise _Overtaken
+            return fresh
+
+        def note(old: OfflineSessions) -> OfflineSessions:
+            ref = old.refresh.get(record.client_id)
+            if ref is not None and ref.id != record.id:
+                return old
+            ref = ref or RefreshTokenRef(
+                record.id, record.client_id, record.created_at
+            )
+            ref = attrs.evolve(ref, last_used=fresh.last_used)
+            return attrs.evolve(
+                old,
+                refresh={**old.refresh, record.client_id: ref},
+                connector_data=data or old.connector_data,
+            )
+
+        async def both(collections: Collections) -> RefreshToken:
+            stored = await collections.refresh_tokens.update(record.id, change=rotate)
+            user = (record.claims.user_id, record.connector_id)
+            # There is none if a write was cut long ago: then this heals it.
+            await collections.offline_sessions.update_or_create(
+                *user, change=note, first=note(OfflineSessions(*user))
+            )
+            return stored
+
+        return await self.storage.unit(both)
+
+
+async def _ask_upstream(
+    opened: OpenConnector, record: RefreshToken, session: OfflineSessions | None
+) -> Identity | None:
+    connector = opened.connector
+    if not isinstance(connector, RefreshConnector):
+        return None
+    data = record.connector_data
+    if session is not None and session.connector_data:
+        data = session.connector_data
+    wanted = Scopes(
+        offline_access=oauth2_scopes.OFFLINE_ACCESS in record.scopes,
+        groups=oauth2_scopes.GROUPS in record.scopes,
+    )
+    try:
+        return await guarded(
+            opened, connector.refresh(wanted, identity_of(record.claims, data))
+        )
+    except AccessDenied as refusal:
+        raise InvalidGrant(
+            refusal.description or "The user may not log in any more."
+        ) from None
+
+
+def _refreshed(old: Claims, identity: Identity | None) -> Claims:
+    """Return what upstream says now; the user id never changes."""
+    if identity is None:
+        return old
+    return attrs.evolve(claims_of(identity), user_id=old.user_id)
+
+
+def _narrowed(record: RefreshToken, asked: str) -> tuple[str, ...]:
+    """Return the scopes of this answer: all, or fewer (RFC 6749 section 6)."""
+    scopes = oauth2_scopes.parse(asked)
+    if not scopes:
+        return record.scopes
+    extra = [scope for scope in scopes if scope not in record.scopes]
+    if extra:
+        names = " ".join(f'"{scope}"' for scope in extra)
+        raise InvalidScope(f"Requested scopes contain unauthorized scope(s): [{names}].")
+    return scopes

@@ -1,0 +1,55 @@
+"""What every grant ends in: who may have tokens, for whom, and for what."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from datetime import datetime
+
+import attrs
+
+from ...storage import ZERO_TIME, Claims, Client
+
+
+@attrs.frozen
+class Authorization:
+    """Tokens may be issued.
+
+    ``family`` marks all tokens that come of one login, so that they can be revoked
+    together; ``code`` is the authorization code they came of, ``refresh_token`` the one
+    to hand out with them.
+    """
+
+    client: Client
+    claims: Claims
+    scopes: tuple[str, ...]
+    connector_id: str
+    nonce: str = ""
+    auth_time: datetime = ZERO_TIME
+    session_id: str = ""
+    family: str = ""
+    code: str = ""
+    refresh_token: str = ""
+
+
+def family_of(token_id: str) -> str:
+    """Return the mark of the tokens that come of *token_id*: 60 bits, as in a UUID."""
+    digits = hashlib.sha256(token_id.encode()).hexdigest()[:15]
+    return f"{digits[:3]}-{digits[3:]}"
+
+
+def new_jti(family: str) -> str:
+    """Return a random token id in the form of a UUID (RFC 9562 section 5.4).
+
+    Its last sixty bits are the *family*, so that one revocation finds all its members.
+    """
+    noise = secrets.token_hex(8)
+    variant = "89ab"[int(noise[15], 16) & 3]
+    tail = family or family_of(secrets.token_hex(16))
+    return f"{noise[:8]}-{noise[8:12]}-4{noise[12:15]}-{variant}{tail}"
+
+
+def family_in(jti: str) -> str:
+    """Return the family a token id belongs to."""
+    return jti[20:]

@@ -1,0 +1,99 @@
+"""What a token says about the end user, by scope (OpenID Connect Core section 5.4)."""
+
+from __future__ import annotations
+
+import logging
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from ...oauth2 import subjects
+from ...oauth2.scopes import EMAIL, FEDERATED_ID, GROUPS, PROFILE, audiences
+from ...storage import ZERO_TIME, Claims, Client
+from .authorization import Authorization
+
+log = logging.getLogger("dexcore.server")
+
+ClaimsType = Callable[[Client, Claims, tuple[str, ...]], Mapping[str, Any]]
+
+
+def audience(authorization: Authorization) -> dict[str, Any]:
+    """Return ``aud``, and ``azp`` if there are several (OpenID Connect Core section 2).
+
+    The peers come in the order of their scopes, then the client itself.
+    """
+    client_id = authorization.client.id
+    asked = audiences(authorization.scopes)
+    if not asked:
+        return {"aud": client_id}
+    everyone = [*asked] if client_id in asked else [*asked, client_id]
+    if len(everyone) == 1:
+        return {"aud": everyone[0]}
+    return {"aud": everyone, "azp": client_id}
+
+
+def subject(authorization: Authorization) -> str:
+    """Return ``sub``: the user and the connector, as one opaque string."""
+    return subjects.encode_subject(
+        authorization.claims.user_id, authorization.connector_id
+    )
+
+
+def about_the_login(authorization: Authorization) -> dict[str, Any]:
+    """Return ``nonce``, ``auth_time`` and ``sid``, where they are known."""
+    found: dict[str, Any] = {}
+    if authorization.nonce:
+        found["nonce"] = authorization.nonce
+    if authorization.auth_time > ZERO_TIME:
+        found["auth_time"] = int(authorization.auth_time.timestamp())
+    if authorization.session_id:
+        found["sid"] = authorization.session_id
+    return found
+
+
+def about_the_user(authorization: Authorization) -> dict[str, Any]:
+    """Return what the granted scopes let the client know."""
+    claims, scopes = authorization.claims, authorization.scopes
+    found: dict[str, Any] = {}
+    if EMAIL in scopes:
+        if claims.email:
+            found["email"] = claims.email
+        found["email_verified"] = claims.email_verified
+    if GROUPS in scopes and claims.groups:
+        found["groups"] = claims.groups
+    if PROFILE in scopes:
+        if claims.username:
+            found["name"] = claims.username
+        if claims.preferred_username:
+            found["preferred_username"] = claims.preferred_username
+    if FEDERATED_ID in scopes:
+        found["federated_claims"] = _federated(authorization)
+    return found
+
+
+def _federated(authorization: Authorization) -> dict[str, str]:
+    found = {
+        "connector_id": authorization.connector_id,
+        "user_id": authorization.claims.user_id,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+@attrs.frozen
+class ExtraClaims:
+    """The claims that extensions add; they replace nothing."""
+
+    types: tuple[ClaimsType, ...] = ()
+
+    def add(self, authorization: Authorization, to: dict[str, Any]) -> None:
+        """Put what the extensions say into *to*."""
+        for extra in self.types:
+            try:
+                found = extra(
+                    authorization.client, authorization.claims, authorization.scopes
+                )
+                to.update({k: v for k, v in found.items() if k not in to})
+            except Exception:
+                log.exception("a claims extension failed; its claims are left out")

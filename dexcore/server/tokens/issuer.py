@@ -1,0 +1,108 @@
+"""From an authorization to signed tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+import orjson
+
+from ...jose import left_half_hash
+from ...oauth2.ids import new_id
+from ...oauth2.scopes import OPENID
+from ...signer import Signer
+from . import claims
+from .authorization import Authorization, new_jti
+from .claims import ExtraClaims
+
+ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - a media type (RFC 9068 section 2.1)
+
+
+@attrs.frozen
+class TokenIssuer:
+    """Signs what a client gets.  ``lifetime`` is of ID and access tokens.
+
+    With ``strict`` an access token says in its header that it is one, so that nobody
+    takes an ID token for it.
+    """
+
+    url: str
+    signer: Signer
+    lifetime: timedelta
+    now: Callable[[], datetime]
+    extra: ExtraClaims = ExtraClaims()
+    strict: bool = False
+
+    async def issue(
+        self, authorization: Authorization, *, always_identify: bool = False
+    ) -> dict[str, Any]:
+        """Return a token response (RFC 6749 section 5.1).
+
+        The ID token is part of it if ``openid`` was granted, or *always_identify*.
+        """
+        common = self._common(authorization)
+        access_token = await self._access_token(authorization, common)
+        response: dict[str, Any] = {
+            "access_token": access_token,
+            "token_type": "bearer",
+            # The client's clock starts when the answer arrives, so a second less.
+            "expires_in": int(self.lifetime.total_seconds()) - 1,
+        }
+        if authorization.refresh_token:
+            response["refresh_token"] = authorization.refresh_token
+        if always_identify or OPENID in authorization.scopes:
+            response["id_token"] = await self._id_token(
+                authorization, common, access_token
+            )
+        return response
+
+    def _common(self, authorization: Authorization) -> dict[str, Any]:
+        issued = int(self.now().timestamp())
+        return {
+            "iss": self.url,
+            "sub": claims.subject(authorization),
+            **claims.audience(authorization),
+            "exp": issued + int(self.lifetime.total_seconds()),
+            "iat": issued,
+        }
+
+    async def _access_token(
+        self, authorization: Authorization, common: dict[str, Any]
+    ) -> str:
+        return await self._sign(
+            authorization,
+            common,
+            {"at_hash": self._hash(new_id())},
+            ACCESS_TOKEN_TYPE if self.strict else None,
+        )
+
+    async def _id_token(
+        self, authorization: Authorization, common: dict[str, Any], access_token: str
+    ) -> str:
+        # OpenID Connect Core sections 3.1.3.6 and 3.3.2.11.
+        hashes = {"at_hash": self._hash(access_token)}
+        if authorization.code:
+            hashes["c_hash"] = self._hash(authorization.code)
+        return await self._sign(authorization, common, hashes)
+
+    async def _sign(
+        self,
+        authorization: Authorization,
+        common: dict[str, Any],
+        hashes: dict[str, str],
+        typ: str | None = None,
+    ) -> str:
+        payload = {
+            **common,
+            "jti": new_jti(authorization.family),
+            **claims.about_the_login(authorization),
+            **hashes,
+            **claims.about_the_user(authorization),
+        }
+        self.extra.add(authorization, payload)
+        return await self.signer.sign(orjson.dumps(payload), typ=typ)
+
+    def _hash(self, text: str) -> str:
+        return left_half_hash(self.signer.key_set.algorithm, text)

@@ -1,0 +1,233 @@
+"""Refresh tokens: made, rotated, revoked by family (RFC 6749 section 6, RFC 9700 4.14).
+
+A refresh token is an id and a secret.  The secret carries a MAC over itself and the id,
+so that an old secret of a family can be told from one that was never issued, without
+keeping a list.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+
+from base64 import b32decode, b32encode
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Literal
+
+import attrs
+
+from ...errors import NotFound
+from ...oauth2 import subjects
+from ...oauth2.ids import new_id
+from ...storage import (
+    AuthCode,
+    Collections,
+    OfflineSessions,
+    RefreshToken,
+    RefreshTokenRef,
+)
+from .authorization import family_of
+from .revocations import Revocations
+
+_RANDOM, _MAC = 20, 15  # bytes: 56 characters together
+
+#: Without a reuse interval, a predecessor that comes this soon after its rotation has
+#: lost a race against a sibling process; later it may be a thief.
+LOST_RACE = timedelta(seconds=10)
+
+Standing = Literal["current", "repeat", "lost", "stolen", "unknown"]
+
+
+@attrs.frozen
+class RefreshPolicy:
+    """``expiry.refreshTokens``; a zero duration is off."""
+
+    rotate: bool = True
+    reuse_interval: timedelta = timedelta(0)
+    absolute_lifetime: timedelta = timedelta(0)
+    idle_lifetime: timedelta = timedelta(0)
+
+    def expired(self, record: RefreshToken, now: datetime) -> bool:
+        """Return whether *record* is too old, or was not used for too long."""
+        return (
+            bool(self.absolute_lifetime)
+            and now > record.created_at + self.absolute_lifetime
+        ) or (bool(self.idle_lifetime) and now > record.last_used + self.idle_lifetime)
+
+    def repeats(self, record: RefreshToken, now: datetime) -> bool:
+        """Return whether *now* is within the reuse interval of the last rotation."""
+        return bool(self.reuse_interval) and now <= (
+            record.last_used + self.reuse_interval
+        )
+
+
+@attrs.frozen
+class RefreshSecrets:
+    """Makes secrets, and knows its own."""
+
+    key: bytes = attrs.field(repr=False)
+
+    def new(self, refresh_id: str) -> str:
+        """Return a secret for the refresh token *refresh_id*."""
+        noise = secrets.token_bytes(_RANDOM)
+        return b32encode(noise + self._mac(refresh_id, noise)).decode().lower()
+
+    def made(self, refresh_id: str, secret: str) -> bool:
+        """Return whether *secret* was ever issued for *refresh_id*."""
+        try:
+            raw = b32decode(secret.upper())
+        except ValueError:
+            return False
+        noise, mac = raw[:_RANDOM], raw[_RANDOM:]
+        return hmac.compare_digest(mac, self._mac(refresh_id, noise))
+
+    def _mac(self, refresh_id: str, noise: bytes) -> bytes:
+        return hmac.digest(self.key, refresh_id.encode() + b"|" + noise, "sha256")[
+            :_MAC
+        ]
+
+
+@attrs.frozen
+class RefreshTokens:
+    """The life of refresh tokens.  ``lifetime`` is of the tokens they are traded for."""
+
+    storage: Collections
+    secrets: RefreshSecrets
+    policy: RefreshPolicy
+    revocations: Revocations
+    lifetime: timedelta
+    now: Callable[[], datetime]
+
+    def standing(self, record: RefreshToken, secret: str) -> Standing:
+        """Return what *secret* is to *record*.
+
+        ``current``: trade it.  ``repeat``: within the reuse interval; the same successor
+        again.  ``lost``: a race; refuse.  ``stolen``: an old one; revoke the family.
+        ``unknown``: never issued; refuse.
+        """
+        now = self.now()
+        if _same(secret, record.token):
+            repeat = self.policy.rotate and self.policy.repeats(record, now)
+            return "repeat" if repeat else "current"
+        if record.obsolete_token and _same(secret, record.obsolete_token):
+            if self.policy.repeats(record, now):
+                return "repeat"
+            if not self.policy.reuse_interval and now <= record.last_used + LOST_RACE:
+                return "lost"
+            return "stolen"
+        return "stolen" if self.secrets.made(record.id, secret) else "unknown"
+
+    def rotated(self, record: RefreshToken) -> RefreshToken:
+        """Return *record* after it has been used."""
+        if not self.policy.rotate:
+            return attrs.evolve(record, last_used=self.now(), connector_data=b"")
+        return attrs.evolve(
+            record,
+            token=self.secrets.new(record.id),
+            obsolete_token=record.token,
+            last_used=self.now(),
+            connector_data=b"",
+        )
+
+    def made_from(self, code: AuthCode) -> RefreshToken:
+        """Return a new refresh token for what *code* stands for, not stored yet."""
+        refresh_id, now = new_id(), self.now()
+        return RefreshToken(
+            id=refresh_id,
+            client_id=code.client_id,
+            token=self.secrets.new(refresh_id),
+            created_at=now,
+            last_used=now,
+            connector_id=code.connector_id,
+            claims=code.claims,
+            scopes=code.scopes,
+            nonce=code.nonce,
+        )
+
+    async def revoke_family(self, record: RefreshToken) -> None:
+        """Revoke the refresh token and every token that came of it."""
+        await forget(self.storage, record)
+        await self.revocations.revoke(family_of(record.id), self._over())
+
+    def _over(self) -> datetime:
+        return self.now() + self.lifetime + timedelta(minutes=1)
+
+
+def wire(record: RefreshToken) -> str:
+    """Return *record* as the client holds it: an id and a secret in one string."""
+    return subjects.encode_refresh(record.id, record.token)
+
+
+async def keep(
+    collections: Collections, record: RefreshToken, code: AuthCode
+) -> None:
+    """Store *record* in the place of the one its user had with this client before."""
+    await collections.refresh_tokens.create(record)
+    ref = RefreshTokenRef(
+        record.id, record.client_id, record.created_at, record.last_used, code.session_id
+    )
+    before: RefreshTokenRef | None = None
+
+    def enter(old: OfflineSessions) -> OfflineSessions:
+        nonlocal before
+        before = old.refresh.get(record.client_id)
+        return attrs.evolve(
+            old,
+            refresh={**old.refresh, record.client_id: ref},
+            connector_data=code.connector_data or old.connector_data,
+        )
+
+    user = (code.claims.user_id, code.connector_id)
+    first = OfflineSessions(*user, {record.client_id: ref}, code.connector_data)
+    await collections.offline_sessions.update_or_create(
+        *user, change=enter, first=first
+    )
+    if before is not None and before.id != record.id:
+        await _drop(collections, before.id)
+
+
+async def forget(collections: Collections, record: RefreshToken) -> None:
+    """Delete *record*, and what its user's offline session knows of it."""
+    await _drop(collections, record.id)
+
+    def leave(old: OfflineSessions) -> OfflineSessions:
+        ref = old.refresh.get(record.client_id)
+        if ref is None or ref.id != record.id:
+            return old
+        return attrs.evolve(old, refresh=_without(old.refresh, record.client_id))
+
+    try:
+        await collections.offline_sessions.update(
+            record.claims.user_id, record.connector_id, change=leave
+        )
+    except NotFound:
+        return
+
+
+async def _drop(collections: Collections, refresh_id: str) -> None:
+    try:
+        await collections.refresh_tokens.delete(refresh_id)
+    except NotFound:
+        return
+
+
+def _without(
+    refs: Mapping[str, RefreshTokenRef], client_id: str
+) -> dict[str, RefreshTokenRef]:
+    return {name: ref for name, ref in refs.items() if name != client_id}
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+__all__ = [
+    "LOST_RACE",
+    "RefreshPolicy",
+    "RefreshSecrets",
+    "RefreshTokens",
+    "forget",
+    "keep",
+    "wire",
+]
