@@ -30,19 +30,19 @@ class Background:
     longest_pause: float = LONGEST_PAUSE
     _tasks: set[asyncio.Task[None]] = attrs.field(factory=set)
 
-    def run(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work()``, which loops by itself; again, after a pause, when it fails.
 
         Returning is not failing: then it has done what it had to.
         """
-        self._start(name, self._keep_running(name, work))
+        self._spawn(name, self._keep_running(name, work))
 
     def every(
         self,
         seconds: float,
         work: Callable[[], Awaitable[object]],
         *,
-        name: str,
+        name: str = "",
         jitter: float = 0.1,
         at_once: bool = False,
     ) -> None:
@@ -51,6 +51,7 @@ class Background:
         *jitter* is a part of *seconds*: it keeps replicas that started together from
         working together.  *at_once*: the first time without waiting.
         """
+        name = name or getattr(work, "__qualname__", repr(work))
 
         async def loop() -> None:
             if at_once:
@@ -60,7 +61,7 @@ class Background:
                 await asyncio.sleep(seconds * factor)
                 await self._guarded(name, work)
 
-        self._start(name, loop())
+        self._spawn(name, loop())
 
     def once(self, name: str, work: Coroutine[Any, Any, object]) -> None:
         """Run *work* to its end beside everything else; log it if it fails."""
@@ -68,7 +69,7 @@ class Background:
         async def guarded() -> None:
             await self._guarded(name, lambda: work)
 
-        self._start(name, guarded())
+        self._spawn(name, guarded())
 
     async def close(self) -> None:
         """Cancel what runs and wait until it has stopped."""
@@ -77,7 +78,7 @@ class Background:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -118,6 +118,14 @@ class Health:
         first = last.first_failure or now
         self._last = Check(now, error, duration, last.failures + 1, first)
 
+    def routes(self) -> tuple[web.RouteDef, ...]:
+        """Return the routes of the telemetry listener."""
+        return (
+            web.get("/healthz", self.detail),
+            web.get("/healthz/ready", self.readiness),
+            web.get("/healthz/live", self.liveness),
+        )
+
     # — what is asked ------------------------------------------------------------------
 
     async def public(self, request: web.Request) -> web.Response:

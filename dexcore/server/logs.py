@@ -196,7 +196,12 @@ class Text(_Formatter):
             f" msg={quoted(record.getMessage())}"
         ]
         for key, value in self.fields(record).items():
-            _append(parts, key, value)
+            if isinstance(value, str):
+                # The common case, spelled out: this runs for every request.
+                plain = _PLAIN.fullmatch(value)
+                parts.append(f"{key}={value if plain else quoted(value)}")
+            else:
+                _append(parts, key, value)
         return " ".join(parts) + "\n"
 
 

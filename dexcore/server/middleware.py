@@ -2,7 +2,7 @@
 
 One middleware instead of seven, because each costs every request.  From outside to
 inside: an id, the client's address, configured headers, numbers, a line in the access
-log, a limit and a deadline for the body, and a net under whatever goes wrong.
+log, a deadline for the body, and a net under whatever goes wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import attrs
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from ..errors import StorageUnavailable
+from ..errors import TooSlow
 from . import logs
 from .metrics import Metrics
 from .real_ip import RealIP
@@ -28,10 +28,9 @@ from .real_ip import RealIP
 REQUEST_ID = web.RequestKey("request_id", str)
 #: The client's address, without a port.
 ADDRESS = web.RequestKey("address", str)
+#: Whether a proxy that we trust (``web.clientRemoteIP.trustedProxies``) sent it.
+VIA_TRUSTED_PROXY = web.RequestKey("via_trusted_proxy", bool)
 
-#: The largest body of a form, and of the few endpoints that get more (bytes).
-FORM_SIZE = 64 * 1024
-LARGE_SIZE = 1024 * 1024
 #: How long a body may take to arrive (seconds).
 BODY_SECONDS = 30.0
 #: A year: what RFC 6797 section 6.1.1 calls for.
@@ -40,52 +39,38 @@ HSTS = "max-age=31536000"
 #: What requests no route knows are counted under: their paths are without end.
 UNKNOWN = "unknown"
 
-Failed = Callable[[web.Request, BaseException], web.StreamResponse]
+#: Answers for whoever failed, and says so in the log.
+Unexpected = Callable[[web.Request, Exception], web.StreamResponse]
 
 _access = logging.getLogger("dexcore.access")
 _log = logging.getLogger("dexcore.server")
 
 
-@attrs.frozen
-class Answers:
-    """What a request gets when we fail.
-
-    ``unavailable``: the storage does not answer; ``unexpected``: anything else.  They
-    need not log.
-    """
-
-    unavailable: Failed
-    unexpected: Failed
-
-
 def combined(
     *,
-    answers: Answers,
+    unexpected: Unexpected,
     metrics: Metrics,
     real_ip: RealIP = RealIP(),  # noqa: B008  # frozen
     headers: Mapping[str, str] | None = None,
-    https: bool = False,
+    secure: bool = False,
     base: str = "",
-    large: Collection[str] = (),
     quiet: Collection[str] = ("/healthz",),
     body_seconds: float = BODY_SECONDS,
 ) -> Middleware:
     """Return the middleware; it goes outermost.
 
-    *headers* replace the answer's own; *https*: browsers shall remember to come by
-    HTTPS.  *base* is the issuer's path, which the names of routes leave out.  *large*
-    names the routes (``/callback``) that accept :data:`LARGE_SIZE`; *quiet* those that
-    are logged at DEBUG only.  The application's own ``client_max_size`` must be
-    :data:`LARGE_SIZE`.
+    *unexpected* answers, and logs, what a handler did not expect.  *headers* replace
+    the answer's own; *secure*: browsers shall remember to come by HTTPS.  *base* is the
+    issuer's path, which the names of routes leave out; *quiet* names the routes that
+    are logged at DEBUG only.  A body must arrive within *body_seconds*.
     """
     front = _Front(
-        answers,
+        unexpected,
         metrics,
         real_ip,
         tuple((name, value) for name, value in (headers or {}).items() if value),
-        https,
+        secure,
         base,
-        frozenset(large),
         frozenset(quiet),
         body_seconds,
     )
@@ -100,13 +85,12 @@ def combined(
 
 @attrs.frozen
 class _Front:
-    answers: Answers
+    unexpected: Unexpected
     metrics: Metrics
     real_ip: RealIP
     headers: tuple[tuple[str, str], ...]
-    https: bool
+    secure: bool
     base: str
-    large: frozenset[str]
     quiet: frozenset[str]
     body_seconds: float
     _names: dict[object, str] = attrs.field(factory=dict, init=False)
@@ -116,26 +100,32 @@ class _Front:
     ) -> web.StreamResponse:
         started = perf_counter()
         request[REQUEST_ID] = request_id = new_id()
-        request[ADDRESS] = address = self.real_ip.of(request)
+        request[ADDRESS] = address = self.real_ip.address(request)
+        request[VIA_TRUSTED_PROXY] = self.real_ip.trusts_peer(request)
         logs.bind(request_id=request_id, client_remote_addr=address)
         name = self._name(request)
+        timer = None
+        if not request.content.is_eof():
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(self.body_seconds, _give_up, request)
         try:
-            refused = None
-            if request.can_read_body:
-                refused = await self._read(request, name)
-            response = refused or await handler(request)
+            response = await handler(request)
         except web.HTTPException as raised:
             response = _plain(raised)
-        except StorageUnavailable as error:
-            _log.error("storage unavailable", extra={"fields": {"err": str(error)}})
-            response = self.answers.unavailable(request, error)
-        except (ConnectionError, web.RequestPayloadError):
+        except ConnectionError:
             # The client has gone: there is nobody to answer.
             self._note(request, name, 499, perf_counter() - started, 0)
             raise
+        except web.RequestPayloadError:
+            response = web.Response(status=400, text="400 bad request\n")
         except Exception as error:
-            _log.exception("request failed", extra={"fields": {"handler": name}})
-            response = self.answers.unexpected(request, error)
+            response = self._answer(request, error)
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if timer is not None and not request.content.is_eof():
+            # What is left of the body shall not be taken for a request.
+            response.force_close()
         if not response.prepared:
             self._adorn(response)
         size = _size(response)
@@ -143,6 +133,13 @@ class _Front:
         self.metrics.observe(name, request.method, response.status, seconds, size)
         self._note(request, name, response.status, seconds, size)
         return response
+
+    def _answer(self, request: web.Request, error: Exception) -> web.StreamResponse:
+        try:
+            return self.unexpected(request, error)
+        except Exception:
+            _log.exception("request failed, and so did saying so")
+            return web.Response(status=500, text="500 internal server error\n")
 
     def _name(self, request: web.Request) -> str:
         resource = request.match_info.route.resource
@@ -155,29 +152,9 @@ class _Front:
             self._names[resource] = name
         return name
 
-    async def _read(self, request: web.Request, name: str) -> web.Response | None:
-        """Read the body, which the handler then finds read; or return why not."""
-        limit = LARGE_SIZE if name in self.large else FORM_SIZE
-        if hdrs.CONTENT_ENCODING in request.headers:
-            # A small compressed body can be a large one.
-            return _refused(415, "415 compressed bodies are not accepted\n")
-        if (request.content_length or 0) > limit:
-            return _refused(413, "413 request body too large\n")
-        if request.content.is_eof():
-            body = await request.read()
-        else:
-            try:
-                async with asyncio.timeout(self.body_seconds):
-                    body = await request.read()
-            except TimeoutError:
-                return _refused(408, "408 request timeout\n")
-        if len(body) > limit:
-            return _refused(413, "413 request body too large\n")
-        return None
-
     def _adorn(self, response: web.StreamResponse) -> None:
         headers = response.headers
-        if self.https and hdrs.STRICT_TRANSPORT_SECURITY not in headers:
+        if self.secure and hdrs.STRICT_TRANSPORT_SECURITY not in headers:
             headers[hdrs.STRICT_TRANSPORT_SECURITY] = HSTS
         for name, value in self.headers:
             headers[name] = value
@@ -212,18 +189,14 @@ def new_id() -> str:
     return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{variant}{h[17:20]}-{h[20:]}"
 
 
-def _refused(status: int, text: str) -> web.Response:
-    response = web.Response(status=status, text=text)
-    # What is left of the body shall not be taken for a request.
-    response.force_close()
-    return response
+def _give_up(request: web.Request) -> None:
+    if not request.content.is_eof():
+        request.content.set_exception(TooSlow("The request body took too long."))
 
 
 def _plain(raised: web.HTTPException) -> web.Response:
     if raised.status == 404:
         return web.Response(status=404, text="404 page not found\n")
-    if raised.status == 413:
-        return _refused(413, "413 request body too large\n")
     headers = raised.headers.copy()
     for name in (hdrs.CONTENT_TYPE, hdrs.CONTENT_LENGTH):
         headers.popall(name, None)

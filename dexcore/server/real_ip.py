@@ -26,20 +26,6 @@ Address = IPv4Address | IPv6Address
 _log = logging.getLogger("dexcore.server")
 
 
-def open_real_ip(options: ClientRemoteIP) -> RealIP:
-    """Return what ``web.clientRemoteIP`` asks for.
-
-    Raises :class:`~dexcore.errors.ConfigError`.
-    """
-    trusted = tuple(map(_parse_range, options.trusted_proxies))
-    if options.header and not trusted:
-        _log.warning(
-            "web.clientRemoteIP.header is ignored: no trustedProxies are configured"
-        )
-        return RealIP()
-    return RealIP(options.header, trusted)
-
-
 @attrs.frozen
 class RealIP:
     """Finds the client's address; ``header`` empty: it is the peer's."""
@@ -47,9 +33,23 @@ class RealIP:
     header: str = ""
     trusted: tuple[Network, ...] = ()
 
-    def of(self, request: web.Request) -> str:
+    @classmethod
+    def of(cls, options: ClientRemoteIP) -> RealIP:
+        """Return what ``web.clientRemoteIP`` asks for.
+
+        Raises :class:`~dexcore.errors.ConfigError`.
+        """
+        trusted = parse_ranges(options.trusted_proxies)
+        if options.header and not trusted:
+            _log.warning(
+                "web.clientRemoteIP.header is ignored: no trustedProxies are configured"
+            )
+            return cls()
+        return cls(options.header, trusted)
+
+    def address(self, request: web.Request) -> str:
         """Return the client's address, without a port; "" if nobody can tell."""
-        peer = _peer(request)
+        peer = peer_of(request)
         if not self.header:
             return peer
         # RFC 9110 section 5.3: several lines of a list header are one list.  Some
@@ -68,6 +68,11 @@ class RealIP:
             if not self._trusts(address):
                 return str(address)
         return peer
+
+    def trusts_peer(self, request: web.Request) -> bool:
+        """Return whether a proxy that we trust sent *request*."""
+        address = _parse(peer_of(request)) if self.trusted else None
+        return address is not None and self._trusts(address)
 
     def _trusts(self, address: Address) -> bool:
         return any(address in each for each in self.trusted)
@@ -100,7 +105,8 @@ def _parse(text: str) -> Address | None:
     return mapped or address
 
 
-def _peer(request: web.Request) -> str:
+def peer_of(request: web.Request) -> str:
+    """Return the address of whoever holds the connection; "" if nobody can tell."""
     # Not request.remote, which a middleware of somebody else may have replaced.
     transport = request.transport
     name = transport.get_extra_info("peername") if transport else None
