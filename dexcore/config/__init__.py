@@ -1,5 +1,12 @@
-"""The configuration file: positions, environment, attrs classes."""
+"""The configuration file: positions, environment, attrs classes.
 
+:func:`load` reads a file, :func:`structure` makes the options of a plugin out of its
+section.
+"""
+
+from .convert import structure
+from .flags import Flags
+from .load import Reading, load, loads, read, reads
 from .model import (
     GRPC,
     MFA,
@@ -15,9 +22,12 @@ from .model import (
     Plugged,
     RefreshTokens,
     Sessions,
+    StaticClient,
+    StaticPassword,
     Telemetry,
     Web,
 )
+from .problems import ConfigProblems, Position, Problem
 
 __all__ = [
     "GRPC",
@@ -25,15 +35,27 @@ __all__ = [
     "AuthenticatorEntry",
     "ClientRemoteIP",
     "Config",
+    "ConfigProblems",
     "ConnectorEntry",
     "Expiry",
+    "Flags",
     "Frontend",
     "Logger",
     "OAuth2",
     "PKCEOptions",
     "Plugged",
+    "Position",
+    "Problem",
+    "Reading",
     "RefreshTokens",
     "Sessions",
+    "StaticClient",
+    "StaticPassword",
     "Telemetry",
     "Web",
+    "load",
+    "loads",
+    "read",
+    "reads",
+    "structure",
 ]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import attrs
 
 from ..options import option
-from ..storage import Client, Password
+from ..storage import Client, ClientCredentialsClaims, Password
 
 HOUR = timedelta(hours=1)
 NEVER = timedelta(0)
@@ -24,6 +24,26 @@ GRANT_TYPES = (
     "refresh_token",
     "urn:ietf:params:oauth:grant-type:device_code",
     "urn:ietf:params:oauth:grant-type:token-exchange",
+)
+CLIENT_CREDENTIALS = "client_credentials"
+RESPONSE_TYPES = (
+    "code",
+    "token",
+    "id_token",
+    "code token",
+    "code id_token",
+    "id_token token",
+    "code id_token token",
+)
+CODE_CHALLENGE_METHODS = ("S256", "plain")
+TLS_VERSIONS = ("1.2", "1.3")
+#: The only response headers dex knows, in their spelling.
+HEADERS = (
+    "Content-Security-Policy",
+    "X-Frame-Options",
+    "X-Content-Type-Options",
+    "X-XSS-Protection",
+    "Strict-Transport-Security",
 )
 
 
@@ -47,7 +67,9 @@ class ConnectorEntry:
     config: Mapping[str, Any] = option(
         factory=dict, help="The plugin's own options; environment variables expand."
     )
-    grant_types: tuple[str, ...] = option((), help="Empty: all.")
+    grant_types: tuple[str, ...] = option(
+        (), choices=GRANT_TYPES, help="The grants it may be used with; empty: all."
+    )
 
 
 @attrs.frozen
@@ -66,13 +88,23 @@ class Web:
     https: str = option("", help="host:port to serve HTTPS on.")
     tls_cert: str = option("", help="PEM file of the certificate chain.")
     tls_key: str = option("", help="PEM file of the private key.")
-    tls_min_version: str = option("", help="1.2 or 1.3.")
-    tls_max_version: str = option("", help="1.2 or 1.3.")
-    headers: Mapping[str, str] = option(factory=dict, help="Response headers.")
+    tls_min_version: str = option(
+        "", choices=TLS_VERSIONS, help="1.2 or 1.3; without it 1.2."
+    )
+    tls_max_version: str = option(
+        "", choices=TLS_VERSIONS, help="1.2 or 1.3; without it the newest there is."
+    )
+    headers: Mapping[str, str] = option(
+        factory=dict,
+        choices=HEADERS,
+        help="Response headers, from a fixed list; empty: not sent.",
+    )
     allowed_origins: tuple[str, ...] = option((), help="CORS origins, or *.")
     allowed_headers: tuple[str, ...] = option(("Authorization",), help="CORS headers.")
     client_remote_ip: ClientRemoteIP = option(
-        ClientRemoteIP(), key="clientRemoteIP", help="Behind a proxy: who the client is."
+        ClientRemoteIP(),
+        key="clientRemoteIP",
+        help="Behind a proxy: who the client is.",
     )
 
 
@@ -92,7 +124,7 @@ class Telemetry:
     """``telemetry``."""
 
     http: str = option("", help="host:port of metrics and health.")
-    enable_profiling: bool = option(False)
+    enable_profiling: bool = option(False, help="Serve profiles there.")
 
 
 @attrs.frozen
@@ -100,92 +132,238 @@ class PKCEOptions:
     """``oauth2.pkce``."""
 
     enforce: bool = option(False, help="Refuse authorization requests without PKCE.")
-    code_challenge_methods_supported: tuple[str, ...] = option(("S256", "plain"))
+    code_challenge_methods_supported: tuple[str, ...] = option(
+        CODE_CHALLENGE_METHODS,
+        choices=CODE_CHALLENGE_METHODS,
+        help="S256 and plain; plain protects little.",
+    )
 
 
 @attrs.frozen
 class OAuth2:
     """``oauth2``."""
 
-    grant_types: tuple[str, ...] = option(GRANT_TYPES)
-    response_types: tuple[str, ...] = option(("code",))
-    skip_approval_screen: bool = option(False)
-    always_show_login_screen: bool = option(False)
-    password_connector: str = option("")
-    pkce: PKCEOptions = option(PKCEOptions(), key="pkce")
+    grant_types: tuple[str, ...] = option(
+        GRANT_TYPES,
+        choices=(*GRANT_TYPES, CLIENT_CREDENTIALS),
+        help="The grants clients may use; implicit also needs a response type that "
+        "carries a token, password also passwordConnector.",
+    )
+    response_types: tuple[str, ...] = option(
+        ("code",),
+        choices=RESPONSE_TYPES,
+        help="What an authorization request may ask for; list code, token, id_token.",
+    )
+    skip_approval_screen: bool = option(
+        False, help="Do not ask end users whether a client may know them."
+    )
+    always_show_login_screen: bool = option(
+        False, help="Show the list of connectors even if there is only one."
+    )
+    password_connector: str = option(
+        "", help="The id of the connector that checks the password grant."
+    )
+    pkce: PKCEOptions = option(PKCEOptions(), key="pkce", help="RFC 7636.")
 
 
 @attrs.frozen
 class RefreshTokens:
     """``expiry.refreshTokens``; zero durations mean off, never."""
 
-    disable_rotation: bool = option(False)
-    reuse_interval: timedelta = option(NEVER)
-    absolute_lifetime: timedelta = option(NEVER)
-    valid_if_not_used_for: timedelta = option(NEVER)
+    disable_rotation: bool = option(
+        False, help="Let a refresh token stay the same when it is used."
+    )
+    reuse_interval: timedelta = option(
+        NEVER, help="How long the token before still works; 0: not at all."
+    )
+    absolute_lifetime: timedelta = option(
+        NEVER, help="How long after the login refreshing ends; 0: never."
+    )
+    valid_if_not_used_for: timedelta = option(
+        NEVER, help="How long unused until a token ends; 0: never."
+    )
 
 
 @attrs.frozen
 class Expiry:
     """``expiry``."""
 
-    id_tokens: timedelta = option(24 * HOUR, key="idTokens")
-    auth_requests: timedelta = option(24 * HOUR)
-    device_requests: timedelta = option(timedelta(minutes=5))
-    signing_keys: timedelta = option(6 * HOUR, help="Deprecated: see signer.")
-    refresh_tokens: RefreshTokens = option(RefreshTokens())
+    id_tokens: timedelta = option(
+        24 * HOUR, key="idTokens", help="How long ID tokens and access tokens live."
+    )
+    auth_requests: timedelta = option(
+        24 * HOUR, help="How long a login may take; 0: the default."
+    )
+    device_requests: timedelta = option(
+        timedelta(minutes=5), help="How long a device code lives; 0: the default."
+    )
+    signing_keys: timedelta = option(
+        6 * HOUR,
+        help="Deprecated, for files without signer: how often the signing key changes.",
+    )
+    refresh_tokens: RefreshTokens = option(
+        RefreshTokens(), help="When refresh tokens end."
+    )
 
 
 @attrs.frozen
 class Logger:
     """``logger``."""
 
-    level: str = option("INFO")
-    format: str = option("text")
-    exclude_fields: tuple[str, ...] = option(())
+    level: str = option(
+        "INFO",
+        choices=("DEBUG", "INFO", "WARN", "ERROR"),
+        help="DEBUG, INFO, WARN or ERROR, in any case, also with +n or -n.",
+    )
+    format: str = option("text", choices=("text", "json"), help="text or json.")
+    exclude_fields: tuple[str, ...] = option(
+        (), help="Attributes to leave out of every log line, such as email."
+    )
 
 
 @attrs.frozen
 class GRPC:
     """``grpc``."""
 
-    addr: str = option("")
-    tls_cert: str = option("")
-    tls_key: str = option("")
-    tls_client_ca: str = option("", key="tlsClientCA")
-    tls_min_version: str = option("")
-    tls_max_version: str = option("")
-    reflection: bool = option(False)
+    addr: str = option("", help="host:port to serve the gRPC API on.")
+    tls_cert: str = option("", help="PEM file of the certificate chain.")
+    tls_key: str = option("", help="PEM file of the private key.")
+    tls_client_ca: str = option(
+        "", key="tlsClientCA", help="PEM file of the CA every client must show."
+    )
+    tls_min_version: str = option(
+        "", choices=TLS_VERSIONS, help="1.2 or 1.3; without it 1.2."
+    )
+    tls_max_version: str = option(
+        "", choices=TLS_VERSIONS, help="1.2 or 1.3; without it the newest there is."
+    )
+    reflection: bool = option(False, help="Describe the API to who asks.")
 
 
 @attrs.frozen
 class Sessions:
     """``sessions``."""
 
-    cookie_name: str = option("dex_session")
-    absolute_lifetime: timedelta = option(24 * HOUR)
-    valid_if_not_used_for: timedelta = option(HOUR)
-    remember_me_checked_by_default: bool = option(True)
-    cookie_encryption_key: str = option("", secret=True)
-    sso_shared_with_default: str = option("none", key="ssoSharedWithDefault")
+    cookie_name: str = option("dex_session", help="The name of the session cookie.")
+    absolute_lifetime: timedelta = option(
+        24 * HOUR, help="How long after the login a session ends."
+    )
+    valid_if_not_used_for: timedelta = option(
+        HOUR, help="How long unused until a session ends."
+    )
+    remember_me_checked_by_default: bool = option(
+        True, help="Whether the box on the login page is ticked."
+    )
+    cookie_encryption_key: str = option(
+        "", secret=True, help="16, 24 or 32 bytes; empty: not encrypted."
+    )
+    sso_shared_with_default: str = option(
+        "none",
+        key="ssoSharedWithDefault",
+        choices=("none", "all"),
+        help="Which clients share a login if they do not say: none or all.",
+    )
 
 
 @attrs.frozen
 class AuthenticatorEntry:
     """One entry of ``mfa.authenticators``."""
 
-    id: str = option()
-    type: str = option()
-    connector_types: tuple[str, ...] = option(())
-    config: Mapping[str, Any] = option(factory=dict)
+    id: str = option(help="How chains name it; also kept with every enrolment.")
+    type: str = option(help="Which plugin: TOTP, WebAuthn.")
+    connector_types: tuple[str, ...] = option(
+        (), help="The connector types whose logins it is asked after; empty: all."
+    )
+    config: Mapping[str, Any] = option(factory=dict, help="The plugin's own options.")
 
 
 @attrs.frozen
 class MFA:
     """``mfa``."""
 
-    authenticators: tuple[AuthenticatorEntry, ...] = option(())
-    default_mfa_chain: tuple[str, ...] = option((), key="defaultMFAChain")
+    authenticators: tuple[AuthenticatorEntry, ...] = option(
+        (), help="The second factors there are."
+    )
+    default_mfa_chain: tuple[str, ...] = option(
+        (),
+        key="defaultMFAChain",
+        help="The ids asked for, in order, for clients without mfaChain.",
+    )
+
+
+@attrs.frozen
+class StaticClient:
+    """One entry of ``staticClients``, as the file writes it."""
+
+    id: str = option("", help="The client_id.")
+    id_env: str = option("", help="The environment variable with the client_id.")
+    secret: str = option("", secret=True, help="The client_secret.")
+    secret_env: str = option(
+        "", help="The environment variable with the client_secret."
+    )
+    redirect_uris: tuple[str, ...] = option(
+        (), key="redirectURIs", help="Where codes may be sent, to the letter."
+    )
+    post_logout_redirect_uris: tuple[str, ...] = option(
+        (),
+        key="postLogoutRedirectURIs",
+        help="Where the browser may go after a logout, to the letter.",
+    )
+    backchannel_logout_uri: str = option(
+        "", key="backchannelLogoutURI", help="Where logouts are announced."
+    )
+    refresh_token_lifetime: str = option(
+        "",
+        choices=("standalone", "session"),
+        help="standalone, or session: refresh tokens end with the browser session.",
+    )
+    trusted_peers: tuple[str, ...] = option(
+        (), help="The ids of clients that may ask for tokens for this one."
+    )
+    public: bool = option(
+        False, help="A client that cannot keep a secret: an app, a script."
+    )
+    name: str = option("", help="What the approval page shows.")
+    logo_url: str = option("", key="logoURL", help="A picture of it.")
+    allowed_connectors: tuple[str, ...] = option(
+        (), help="The ids of connectors its users may come through; empty: all."
+    )
+    mfa_chain: tuple[str, ...] | None = option(
+        None,
+        help="The ids of second factors, in order; absent: mfa.defaultMFAChain; "
+        "empty: none.",
+    )
+    sso_shared_with: tuple[str, ...] | None = option(
+        None,
+        help='The ids of clients that share its logins; "*": all; absent: '
+        "sessions.ssoSharedWithDefault; empty: none.",
+    )
+    client_credentials_claims: ClientCredentialsClaims | None = option(
+        None, help="The claims of the client when it logs in as itself."
+    )
+
+
+@attrs.frozen
+class StaticPassword:
+    """One entry of ``staticPasswords``, as the file writes it."""
+
+    email: str = option("", help="What the end user logs in with; case is ignored.")
+    hash: str = option(
+        "",
+        secret=True,
+        help="A bcrypt hash, or the base64 of one; also argon2id.",
+    )
+    hash_from_env: str = option("", help="The environment variable with the hash.")
+    username: str = option("", help="The name claim, unless name is set.")
+    name: str = option("", help="The name claim.")
+    preferred_username: str = option("", help="The preferred_username claim.")
+    email_verified: bool | None = option(
+        None, help="The email_verified claim; true unless set."
+    )
+    user_id: str = option(
+        "", key="userID", help="Part of the subject: unique, and never changed."
+    )
+    groups: tuple[str, ...] = option((), help="The groups claim.")
 
 
 @attrs.frozen
@@ -196,22 +374,36 @@ class Config:
     variables read, hashes decoded.
     """
 
-    issuer: str = option(help="The issuer identifier; a URL.")
+    issuer: str = option(help="The issuer identifier: the URL clients know.")
     storage: Plugged = option(help="Where the state lives.")
-    web: Web = option(Web())
-    frontend: Frontend = option(Frontend())
-    telemetry: Telemetry = option(Telemetry())
-    oauth2: OAuth2 = option(OAuth2(), key="oauth2")
-    grpc: GRPC = option(GRPC(), key="grpc")
-    expiry: Expiry = option(Expiry())
-    logger: Logger = option(Logger())
-    signer: Plugged = option(Plugged("local"))
-    sessions: Sessions | None = option(None)
-    mfa: MFA = option(MFA(), key="mfa")
-    connectors: tuple[ConnectorEntry, ...] = option(())
-    static_clients: tuple[Client, ...] = option(())
-    enable_password_db: bool = option(False, key="enablePasswordDB")
-    static_passwords: tuple[Password, ...] = option(())
+    web: Web = option(Web(), help="The web server.")
+    frontend: Frontend = option(Frontend(), help="What pages look like.")
+    telemetry: Telemetry = option(Telemetry(), help="Metrics and health, apart.")
+    oauth2: OAuth2 = option(OAuth2(), key="oauth2", help="What clients may do.")
+    grpc: GRPC = option(GRPC(), key="grpc", help="The API for administration.")
+    expiry: Expiry = option(Expiry(), help="How long things live.")
+    logger: Logger = option(Logger(), help="The log.")
+    signer: Plugged = option(
+        Plugged("local"), help="Who signs tokens; without it local keys, RS256."
+    )
+    sessions: Sessions | None = option(
+        None, help="Browser sessions; needs DEX_SESSIONS_ENABLED=true."
+    )
+    mfa: MFA = option(
+        MFA(), key="mfa", help="Second factors; needs DEX_SESSIONS_ENABLED=true."
+    )
+    connectors: tuple[ConnectorEntry, ...] = option(
+        (), help="The upstream identity providers."
+    )
+    static_clients: tuple[Client, ...] = option((), help="The clients of this file.")
+    enable_password_db: bool = option(
+        False,
+        key="enablePasswordDB",
+        help="Let people log in with a password kept in the storage.",
+    )
+    static_passwords: tuple[Password, ...] = option(
+        (), help="The users of this file; needs enablePasswordDB."
+    )
     enable_signup: bool = option(False, help="Ours: let strangers sign up.")
     signup: tuple[Plugged, ...] = option(
         (Plugged("default"),), help="Ours: the sign-up plugins, in order."

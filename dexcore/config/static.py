@@ -1,0 +1,171 @@
+"""The clients and users of the file: environment variables read, hashes decoded."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from ..options import InvalidOption
+from ..storage import Client, Password
+from .model import StaticClient, StaticPassword
+
+_BCRYPT = re.compile(r"^\$2[abxy]\$([0-9]{2})\$[./A-Za-z0-9]{53}$")
+_ARGON2ID = re.compile(
+    r"^\$argon2id\$v=[0-9]+\$m=[0-9]+,t=[0-9]+,p=[0-9]+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+$"
+)
+#: dex refuses to check hashes of another cost; 17 takes ten seconds, 31 two days.
+LOWEST_COST, HIGHEST_COST = 10, 16
+_MAKE_A_HASH = "Make one with: htpasswd -bnBC 10 '' PASSWORD | tr -d ':'."
+
+#: Reports something about a key of a section: key, message, remedy.
+Report = Callable[[str, str, str], None]
+
+
+@attrs.frozen
+class Reporter:
+    """Where what is wrong with one entry goes."""
+
+    error: Report
+    warn: Report
+
+
+def client_of(
+    written: StaticClient, environ: Mapping[str, str], report: Reporter
+) -> Client:
+    """Return the record of one entry of ``staticClients``."""
+    if not written.name:
+        report.error("name", "a client needs a name", "Name it as users know it.")
+    lifetime = written.refresh_token_lifetime
+    if lifetime not in ("", "standalone", "session"):
+        report.error(
+            "refreshTokenLifetime",
+            f'the lifetime "{lifetime}" is neither standalone nor session',
+            "Write standalone or session, or leave it out.",
+        )
+    fields = attrs.asdict(written, recurse=False)
+    del fields["id_env"], fields["secret_env"]
+    fields["id"] = _client_id(written, environ, report)
+    fields["secret"] = _client_secret(written, environ, report)
+    return Client(**fields)
+
+
+def password_of(
+    written: StaticPassword, environ: Mapping[str, str], report: Reporter
+) -> Password:
+    """Return the record of one entry of ``staticPasswords``."""
+    if not written.email:
+        report.error("email", "a static password needs an email", 'Add "email: …".')
+    key, text = "hash", written.hash
+    if text and written.hash_from_env:
+        report.warn(
+            "hashFromEnv", "hashFromEnv is ignored beside hash", "Keep one of them."
+        )
+    elif written.hash_from_env:
+        key, text = (
+            "hashFromEnv",
+            _variable(written.hash_from_env, key, environ, report),
+        )
+    elif not text:
+        report.error("hash", "a static password needs a hash", _MAKE_A_HASH)
+    return Password(
+        email=written.email.lower(),
+        hash=_hash(text, key, report) if text else b"",
+        username=written.username,
+        name=written.name,
+        preferred_username=written.preferred_username,
+        email_verified=written.email_verified,
+        user_id=written.user_id,
+        groups=written.groups,
+    )
+
+
+def _client_id(
+    written: StaticClient, environ: Mapping[str, str], report: Reporter
+) -> str:
+    if written.id and written.id_env:
+        report.error("idEnv", "id and idEnv exclude each other", "Keep one of them.")
+    elif written.id_env:
+        return _variable(written.id_env, "idEnv", environ, report)
+    elif not written.id:
+        report.error("id", "a client needs an id", 'Add "id: …" or "idEnv: VARIABLE".')
+    return written.id
+
+
+def _client_secret(
+    written: StaticClient, environ: Mapping[str, str], report: Reporter
+) -> str:
+    if written.secret and written.secret_env:
+        report.error(
+            "secretEnv", "secret and secretEnv exclude each other", "Keep one of them."
+        )
+    elif written.secret_env:
+        return _variable(written.secret_env, "secretEnv", environ, report)
+    elif not written.secret and not written.public:
+        report.error(
+            "secret",
+            "a client that is not public needs a secret",
+            'Add "secret: …", "secretEnv: VARIABLE" or "public: true".',
+        )
+    return written.secret
+
+
+def _variable(name: str, key: str, environ: Mapping[str, str], report: Reporter) -> str:
+    """Return the variable; an unset one would let anybody in, so it is an error."""
+    value = environ.get(name, "")
+    if not value:
+        what = "empty" if name in environ else "not set"
+        report.error(
+            key,
+            f"the environment variable {name} is {what}",
+            f"Set {name} where the server starts.",
+        )
+    return value
+
+
+def _hash(text: str, key: str, report: Reporter) -> bytes:
+    try:
+        found = parse_hash(text)
+    except InvalidOption as error:
+        report.error(key, error.message, error.remedy)
+        return b""
+    bcrypt = _BCRYPT.match(found)
+    cost = int(bcrypt[1]) if bcrypt else LOWEST_COST
+    if cost > HIGHEST_COST:
+        report.error(
+            key,
+            f"the bcrypt cost {cost} is more than {HIGHEST_COST}",
+            "Checking it would take too long: make the hash again with cost 12.",
+        )
+    elif cost < LOWEST_COST:
+        report.warn(
+            key,
+            f"the bcrypt cost {cost} is less than {LOWEST_COST}",
+            "It is quick to guess: make the hash again with cost 10 or more.",
+        )
+    return found.encode()
+
+
+def parse_hash(text: str) -> str:
+    """Return the hash in *text*, which may be base64 of it; raise ``InvalidOption``."""
+    for candidate in (text, _decoded(text)):
+        if _BCRYPT.match(candidate) or _ARGON2ID.match(candidate):
+            return candidate
+    if text.startswith("$2"):
+        raise InvalidOption(
+            "the bcrypt hash is malformed: it should have 60 characters, "
+            f"and has {len(text)}",
+            remedy="Quote it in single quotes and copy all of it.",
+        )
+    raise InvalidOption("this is not a bcrypt hash", remedy=_MAKE_A_HASH)
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode("ascii").strip()
+    except (binascii.Error, ValueError):
+        return ""
