@@ -1,0 +1,1 @@
+"""A web app that logs its users in through an OpenID Connect provider."""
