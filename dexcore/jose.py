@@ -62,7 +62,7 @@ ALGORITHMS: Mapping[str, tuple[str, str]] = {
 #: The longest token that is looked at, in characters.
 MOST_TOKEN = 64 * 1024
 
-#: The ``typ`` our own tokens have, if any: RFC 9068, OpenID Connect Back-Channel Logout.
+#: The ``typ`` our own tokens have, if any: RFC 9068, Back-Channel Logout section 2.4.
 _TYPES = (None, "at+jwt", "logout+jwt")
 
 _DEFAULTS = {kind: name for name, kind in reversed([*ALGORITHMS.items()])}
@@ -326,7 +326,8 @@ def _claims(payload: bytes) -> dict[str, Any]:
             return _load_strictly(payload)
     except (ValueError, TypeError, RecursionError):
         raise InvalidJWS("The payload is not a JSON object.") from None
-    return dict(found)
+    claims: dict[str, Any] = found
+    return claims
 
 
 def _load_strictly(text: bytes) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-
+"""The protocol, pure: no input or output, nothing to wait for."""

@@ -16,6 +16,8 @@ from typing import Any
 
 import attrs
 
+from ..oauth2.pkce import PKCE as PKCE  # a field of several records
+
 ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)
 
 _EMPTY: Mapping[str, Any] = {}
@@ -31,14 +33,6 @@ class Claims:
     email: str = ""
     email_verified: bool = False
     groups: tuple[str, ...] = ()
-
-
-@attrs.frozen
-class PKCE:
-    """RFC 7636: the challenge that came with the authorization request."""
-
-    code_challenge: str = ""
-    code_challenge_method: str = ""
 
 
 # — dex's records ----------------------------------------------------------------------

@@ -1,0 +1,110 @@
+"""How a client proves who it is (RFC 6749 section 2.3)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+import attrs
+
+from ..errors import InvalidClient, InvalidRequest
+from .forms import decode
+
+__all__ = ["Credentials", "check_secret", "credentials"]
+
+Method = Literal["client_secret_basic", "client_secret_post", "none"]
+
+
+@attrs.frozen
+class Credentials:
+    """Who a client says it is, and its proof.
+
+    ``method`` is named as in OpenID Connect Core section 9; ``secret`` is ``None`` if
+    it sent none.
+    """
+
+    client_id: str
+    secret: str | None = attrs.field(repr=False)
+    method: Method
+
+
+class RegisteredClient(Protocol):
+    """What we need to know of a client here."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def secret(self) -> str: ...
+    @property
+    def public(self) -> bool: ...
+
+
+def credentials(
+    authorization_header: str | None, form: Mapping[str, str]
+) -> Credentials:
+    """Return what a request says about its client.
+
+    HTTP Basic goes before the form.  Raises ``InvalidRequest`` where they contradict
+    each other, both bring a secret, or cannot be read, and ``InvalidClient`` where there
+    is nothing.
+    """
+    client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
+    basic = _basic(authorization_header)
+    if basic is not None:
+        # RFC 6749 section 2.3: not more than one method in a request.
+        if (client_id and client_id != basic.client_id) or secret:
+            raise InvalidRequest("The client authenticates in two ways at once.")
+        return basic
+    if not client_id:
+        raise InvalidClient("Invalid client credentials.")
+    if not secret:
+        return Credentials(client_id, None, "none")
+    return Credentials(client_id, secret, "client_secret_post")
+
+
+def check_secret(client: RegisteredClient, proof: Credentials) -> bool:
+    """Say whether *proof* is what *client* must send, in constant time.
+
+    A public client without a secret has none to send.  A confidential client whose
+    stored secret is empty can never prove anything.
+    """
+    if client.id != proof.client_id:
+        return False
+    if not client.secret:
+        return client.public and proof.secret is None
+    return hmac.compare_digest(
+        client.secret.encode("utf-8"), (proof.secret or "").encode("utf-8")
+    )
+
+
+def _basic(header: str | None) -> Credentials | None:
+    scheme, _, encoded = (header or "").strip().partition(" ")
+    # Another scheme proves nothing here; dex does not look at it either.
+    if scheme.lower() != "basic":
+        return None
+    try:
+        pair = base64.b64decode(encoded.strip(), validate=True).decode("utf-8")
+    except (binascii.Error, ValueError):
+        raise InvalidRequest("The Authorization header is malformed.") from None
+    name, colon, password = pair.partition(":")
+    if not colon:
+        raise InvalidRequest("The Authorization header is malformed.")
+    client_id = _form_decoded(name, "client_id")
+    secret = _form_decoded(password, "client_secret")
+    if not client_id:
+        raise InvalidClient("Invalid client credentials.")
+    if not secret:
+        return Credentials(client_id, None, "none")
+    return Credentials(client_id, secret, "client_secret_basic")
+
+
+def _form_decoded(text: str, name: str) -> str:
+    # RFC 6749 section 2.3.1: encoded as in a form, then as Basic wants it.
+    try:
+        return decode(text)
+    except ValueError:
+        raise InvalidRequest(f"{name} improperly encoded") from None

@@ -1,0 +1,17 @@
+"""Putting what a stranger sent into an error description."""
+
+from __future__ import annotations
+
+_MOST = 60  # characters of it
+
+
+def quote(text: str) -> str:
+    """Return *text* in quotation marks, shortened, with printable ASCII only.
+
+    RFC 6749 sections 4.1.2.1 and 5.2: a description has no other characters.
+    """
+    shown = "".join(
+        char if " " <= char <= "~" and char not in '"\\' else "?"
+        for char in text[:_MOST]
+    )
+    return f'"{shown}…"'.replace("…", "..." if len(text) > _MOST else "")
