@@ -49,8 +49,8 @@ def credentials(
     """Return what a request says about its client.
 
     HTTP Basic goes before the form.  Raises ``InvalidRequest`` where they contradict
-    each other, both bring a secret, or cannot be read, and ``InvalidClient`` where there
-    is nothing.
+    each other, both bring a secret, or cannot be read, and ``InvalidClient`` where
+    there is nothing.
     """
     client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
     basic = _basic(authorization_header)

@@ -21,6 +21,7 @@ from ..oauth2.pkce import PKCE as PKCE  # a field of several records
 ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)
 
 _EMPTY: Mapping[str, Any] = {}
+_NO_CHALLENGE = PKCE()
 
 
 @attrs.frozen
@@ -89,7 +90,7 @@ class AuthRequest:
     claims: Claims = Claims()
     connector_id: str = ""
     connector_data: bytes = b""
-    pkce: PKCE = PKCE()
+    pkce: PKCE = _NO_CHALLENGE
     hmac_key: bytes = b""
     mfa_validated: bool = False
     webauthn_session_data: bytes = b""
@@ -110,7 +111,7 @@ class AuthCode:
     expiry: datetime = ZERO_TIME
     session_id: str = ""
     auth_time: datetime = ZERO_TIME
-    pkce: PKCE = PKCE()
+    pkce: PKCE = _NO_CHALLENGE
 
 
 @attrs.frozen
@@ -217,7 +218,7 @@ class DeviceToken:
     expiry: datetime = ZERO_TIME
     last_request: datetime = ZERO_TIME
     poll_interval_seconds: int = 0
-    pkce: PKCE = PKCE()
+    pkce: PKCE = _NO_CHALLENGE
 
 
 @attrs.frozen
@@ -337,7 +338,7 @@ class SpentCode:
     user_id: str = ""
     connector_id: str = ""
     refresh_id: str = ""
-    pkce: PKCE = PKCE()
+    pkce: PKCE = _NO_CHALLENGE
     expiry: datetime = ZERO_TIME
 
 
