@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 _MOST = 60  # characters of it
 
 
@@ -15,3 +17,8 @@ def quote(text: str) -> str:
         for char in text[:_MOST]
     )
     return f'"{shown}…"'.replace("…", "..." if len(text) > _MOST else "")
+
+
+def quote_all(texts: Iterable[str]) -> str:
+    """Return *texts* as a list in brackets, each in quotation marks."""
+    return f"[{' '.join(map(quote, texts))}]"

@@ -7,21 +7,25 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
+
 import attrs
 import orjson
 
 from aiohttp import web
+from aiohttp.web import Application
 
 from ..config import Config, ConnectorEntry, Plugged, structure
 from ..config.flags import Flags
 from ..errors import DexcoreError, PluginError
+from ..oauth2.response_types import CODE
 from ..oauth2.times import utcnow
 from ..passwords import Passwords
 from ..plugins import Extensions, Plugins
 from ..signer import Signer, SignerContext
 from ..signup import Signup, SignupContext
-from ..storage import Storage, StorageContext
 from ..storage import Connector as ConnectorRecord
+from ..storage import Storage, StorageContext
 from ..storage.static import overlay
 from .audit import Audit
 from .authorize.callback import UpstreamCallback
@@ -48,7 +52,7 @@ from .guard import Guard
 from .health import Health
 from .home import HomePage
 from .introspection import IntrospectionEndpoint
-from .metrics import Metrics
+from .metrics import Metrics, open_metrics
 from .middleware import combined
 from .pages import Pages
 from .real_ip import RealIP
@@ -66,11 +70,12 @@ Now = Callable[[], datetime]
 
 SWEEP_SECONDS = 300.0
 
-# A guess of somebody's password: a burst a household may need, then ten a minute.
-_LOGINS = {"rate": 1 / 6, "burst": 100}
-# Requests too large for a cookie, and forms that upstreams post: what strangers store.
-_STRANGERS = {"rate": 1.0, "burst": 120}
-_SIGNUPS = {"rate": 1 / 12, "burst": 10}
+# Guesses of one account's password from one address: a burst that many tabs and devices
+# may need, then ten a minute.
+FAILED_LOGINS = partial(Guard, rate=1 / 6, burst=100)
+# What strangers may store: requests too large for a cookie, forms that upstreams post.
+STRANGERS = partial(Guard, rate=1.0, burst=120)
+SIGNUPS = partial(Guard, rate=1 / 12, burst=10)
 
 
 @attrs.frozen
@@ -102,9 +107,10 @@ class Parts:
 class Server:
     """The endpoints, ready to be served, and what runs beside them."""
 
-    web: web.Application
-    telemetry: web.Application
+    web: Application
+    telemetry: Application
     health: Health
+    metrics: Metrics
     parts: Parts
     _background: Background
     _stack: AsyncExitStack
@@ -112,6 +118,7 @@ class Server:
     async def start(self) -> None:
         """Start what runs beside the endpoints."""
         parts, background = self.parts, self._background
+        background.start("metrics", self.metrics.run)
         background.start("keys", parts.signer.run)
         background.start("connectors", parts.connectors.run)
         background.start("revocations", parts.revocations.run)
@@ -139,16 +146,17 @@ async def open_server(
 ) -> Server:
     """Open every part *config* names and compose the endpoints.
 
-    Raises ``ConfigError``, ``PluginError`` or ``StorageError``; then nothing stays open.
+    Raises ``ConfigError``, ``PluginError`` or ``StorageError``; nothing stays open then.
     """
     async with AsyncExitStack() as stack:
         parts = await _open_parts(config, plugins, now, environ, stack)
         health = Health(parts.storage, parts.connectors.states, now)
-        metrics = Metrics()
+        metrics = open_metrics(environ)
         return Server(
             web=_public(parts, health, metrics),
             telemetry=_telemetry(health, metrics),
             health=health,
+            metrics=metrics,
             parts=parts,
             background=Background(),
             stack=stack.pop_all(),
@@ -262,7 +270,9 @@ async def _blaming(what: str, name: str) -> AsyncIterator[None]:
     except DexcoreError:
         raise
     except Exception as error:
-        raise PluginError(f"The {what} {name!r} could not be opened: {error}") from error
+        raise PluginError(
+            f"The {what} {name!r} could not be opened: {error}"
+        ) from error
 
 
 def _record(entry: ConnectorEntry) -> ConnectorRecord:
@@ -278,7 +288,7 @@ def _record(entry: ConnectorEntry) -> ConnectorRecord:
 # — the endpoints ----------------------------------------------------------------------
 
 
-def _public(parts: Parts, health: Health, metrics: Metrics) -> web.Application:
+def _public(parts: Parts, health: Health, metrics: Metrics) -> Application:
     config, issuer = parts.config, parts.issuer
     channels = Channels(parts.pages)
     cors = Cors(config.web.allowed_origins, config.web.allowed_headers)
@@ -288,7 +298,7 @@ def _public(parts: Parts, health: Health, metrics: Metrics) -> web.Application:
         issuer,
         parts.signer,
         tuple(grants),
-        config.oauth2.response_types,
+        _response_types(config),
         config.oauth2.pkce.code_challenge_methods_supported,
     )
     introspection = IntrospectionEndpoint(
@@ -303,12 +313,13 @@ def _public(parts: Parts, health: Health, metrics: Metrics) -> web.Application:
     below = issuer.path
     well_known = "/.well-known/oauth-authorization-server"
 
-    app = web.Application(
+    app = Application(
         middlewares=[
             combined(
                 real_ip=RealIP.of(config.web.client_remote_ip),
                 headers=config.web.headers,
                 secure=issuer.secure,
+                base=issuer.base,
                 metrics=metrics,
                 unexpected=channels.page,
             )
@@ -342,8 +353,8 @@ def _public(parts: Parts, health: Health, metrics: Metrics) -> web.Application:
     return app
 
 
-def _telemetry(health: Health, metrics: Metrics) -> web.Application:
-    app = web.Application()
+def _telemetry(health: Health, metrics: Metrics) -> Application:
+    app = Application()
     app.add_routes([web.get("/metrics", metrics.answer), *health.routes()])
     return app
 
@@ -413,9 +424,14 @@ def _grants(parts: Parts, tokens: Tokens) -> dict[str, Grant]:
     return {grant.grant_type: grant for grant in built if grant.grant_type in on}
 
 
+def _response_types(config: Config) -> tuple[str, ...]:
+    """Return the response types that are built and switched on."""
+    return tuple(kind for kind in config.oauth2.response_types if kind == CODE)
+
+
 def _authorization(parts: Parts) -> AuthorizationEndpoint:
     config, issuer, pages = parts.config, parts.issuer, parts.pages
-    strangers = Guard(**_STRANGERS)
+    strangers = STRANGERS()
     flows = Flows(
         parts.storage,
         parts.clients,
@@ -428,7 +444,7 @@ def _authorization(parts: Parts) -> AuthorizationEndpoint:
     requests = AuthorizationRequests(
         parts.clients,
         issuer,
-        config.oauth2.response_types,
+        _response_types(config),
         config.oauth2.pkce.code_challenge_methods_supported,
         config.oauth2.pkce.enforce,
         flows.lifetime,
@@ -444,7 +460,7 @@ def _authorization(parts: Parts) -> AuthorizationEndpoint:
             config.oauth2.always_show_login_screen,
             signup,
         ),
-        Login(flows, logins, pages, issuer, Guard(**_LOGINS), signup),
+        Login(flows, logins, pages, issuer, FAILED_LOGINS(), signup),
         UpstreamCallback(flows, logins, parts.storage, issuer, strangers),
         Consent(
             flows,
@@ -467,7 +483,7 @@ def _signup(parts: Parts) -> SignupEndpoint:
         parts.signups,
         parts.pages,
         Csrf(derive(parts.secret, "forms"), parts.issuer),
-        Guard(**_SIGNUPS),
+        SIGNUPS(),
         parts.audit,
         parts.issuer,
     )

@@ -62,9 +62,7 @@ class ReplyTo:
 
     def redirect(self, parameters: Mapping[str, str]) -> web.Response:
         """Send the browser to the client with *parameters* and the state."""
-        target = add_parameters(
-            self.redirect_uri, {**parameters, "state": self.state}
-        )
+        target = add_parameters(self.redirect_uri, {**parameters, "state": self.state})
         return see_other(target)
 
 
@@ -89,9 +87,7 @@ def answer_json(
     )
 
 
-async def read_form(
-    request: web.Request, limit: int = FORM_LIMIT
-) -> Mapping[str, str]:
+async def read_form(request: web.Request, limit: int = FORM_LIMIT) -> Mapping[str, str]:
     """Return the form that was posted, of at most *limit* bytes.
 
     Raises ``InvalidRequest`` if it is no form, or names a parameter twice.

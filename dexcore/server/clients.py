@@ -9,6 +9,7 @@ import attrs
 from ..errors import InvalidClient, InvalidScope, NotFound
 from ..oauth2.client_auth import check_secret, credentials
 from ..oauth2.scopes import audiences
+from ..oauth2.words import quote_all
 from ..storage import Client, Collections
 
 _WRONG = "Invalid client credentials."
@@ -53,8 +54,8 @@ class Clients:
             if not await self._trusted_by(peer, client)
         ]
         if untrusted:
-            names = " ".join(f'"audience:server:client_id:{peer}"' for peer in untrusted)
-            raise InvalidScope(f"Client can't request scope(s) [{names}].")
+            asked = quote_all(f"audience:server:client_id:{peer}" for peer in untrusted)
+            raise InvalidScope(f"Client can't request scope(s) {asked}.")
 
     async def _trusted_by(self, peer_id: str, client: Client) -> bool:
         if peer_id == client.id:

@@ -66,7 +66,7 @@ class Sealer:
         return urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
     def open(self, name: str, text: str) -> bytes | None:
-        """Return the value sealed under *name*, or ``None`` if that is not what it is."""
+        """Return the value sealed under *name*, or ``None`` if it is not one."""
         try:
             raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
             packed = AESGCM(derive(self.key, name)).decrypt(

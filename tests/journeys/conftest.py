@@ -119,9 +119,7 @@ class Browser:
 
     def __init__(self, base):
         self.base = base
-        self.session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.CookieJar(unsafe=True)
-        )
+        self.session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
     async def get(self, url, **kwargs):
         return await self._send("GET", url, **kwargs)
@@ -181,17 +179,21 @@ class World:
         """Log in; return what the browser is answered."""
         browser = browser or self.browser()
         form = await self.form(browser, **changes)
-        return await browser.post(
-            form.url, data={"login": login, "password": password}
-        )
+        return await browser.post(form.url, data={"login": login, "password": password})
 
     async def code(self, **changes):
         landed = await self.log_in(**changes)
         assert landed.status == 303, landed.text
         return landed.params["code"]
 
-    async def post(self, path, *, auth=("example-app", "a-secret-of-the-example-app"),
-                   browser=None, **form):
+    async def post(
+        self,
+        path,
+        *,
+        auth=("example-app", "a-secret-of-the-example-app"),
+        browser=None,
+        **form,
+    ):
         headers = {"Authorization": aiohttp.encode_basic_auth(*auth)} if auth else {}
         browser = browser or self.browser()
         return await browser.post(path, data=form, headers=headers)

@@ -120,9 +120,7 @@ async def test_a_client_that_proves_its_verifier_twice_keeps_its_tokens(world):
 
 async def test_another_client_can_neither_use_nor_burn_a_code(world):
     code = await world.code()
-    thief = await world.exchange(
-        code, auth=("other-app", "a-secret-of-the-other-app")
-    )
+    thief = await world.exchange(code, auth=("other-app", "a-secret-of-the-other-app"))
     assert json.loads(thief.text)["error"] == "invalid_grant"
     assert (await world.exchange(code)).status == 200
 

@@ -84,9 +84,7 @@ async def test_who_agrees_sends_the_code_to_the_client(asking):
 async def test_who_does_not_agree_is_reported_as_access_denied(asking):
     browser = asking.browser()
     page = await approval(asking, browser)
-    landed = await browser.post(
-        page.forms[1]["action"], data={"approval": "rejected"}
-    )
+    landed = await browser.post(page.forms[1]["action"], data={"approval": "rejected"})
     assert landed.status == 303
     assert landed.params["error"] == "access_denied"
     assert landed.params["state"] == "xyz"
@@ -128,9 +126,7 @@ async def test_a_login_form_opens_only_in_the_browser_that_began(world):
     assert form.status == 200
     stranger = world.browser()
     assert (await stranger.get(form.url)).status == 400
-    planted = await stranger.post(
-        form.url, data={"login": "jane", "password": "fox"}
-    )
+    planted = await stranger.post(form.url, data={"login": "jane", "password": "fox"})
     assert planted.status == 400
 
 

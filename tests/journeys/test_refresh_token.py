@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import attrs
 import pytest
 
 from dexcore import hookimpl
@@ -15,8 +16,6 @@ from dexcore.connector import (
 from dexcore.errors import AccessDenied, UpstreamUnavailable
 from dexcore.oauth2 import subjects
 from dexcore.options import option
-
-import attrs
 
 BASE = """
 issuer: http://127.0.0.1:5556/dex

@@ -17,7 +17,7 @@ import attrs
 from aiohttp import web
 from multidict import CIMultiDict, MultiDict
 
-from ...connector import Callback, CallbackConnector, Identity
+from ...connector import Callback, CallbackConnector
 from ...errors import MethodNotAllowed, NotFound, WrongRequest
 from ...oauth2.ids import new_id
 from ...storage import ParkedForm, Storage
@@ -94,8 +94,6 @@ class UpstreamCallback(Step):
         identity = await self.logins.ask(
             flow, opened, connector.finish(scopes_of(flow.request), callback)
         )
-        if not isinstance(identity, Identity):
-            raise WrongRequest("Authentication failed.")
         return self.logins.established(flow, identity)
 
     async def _park(
@@ -106,7 +104,9 @@ class UpstreamCallback(Step):
         self.guard.check(web_request.get(ADDRESS) or "")
         parked = ParkedForm(new_id(), form, self.flows.now() + _PARKED_FOR)
         await self.storage.parked_forms.create(parked)
-        return see_other(f"{self.issuer.base}{_own_path(web_request)}?parked={parked.id}")
+        return see_other(
+            f"{self.issuer.base}{_own_path(web_request)}?parked={parked.id}"
+        )
 
     async def _parked(self, parked_id: str) -> Mapping[str, str]:
         try:
@@ -120,9 +120,7 @@ class UpstreamCallback(Step):
 
 def _flow_id(query: Mapping[str, str], form: Mapping[str, str]) -> str:
     """Return what we sent upstream as ``state`` or ``RelayState``."""
-    return (
-        form.get("RelayState") or form.get("state") or query.get("state") or ""
-    )
+    return form.get("RelayState") or form.get("state") or query.get("state") or ""
 
 
 def _own_path(web_request: web.Request) -> str:

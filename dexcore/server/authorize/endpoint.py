@@ -10,7 +10,7 @@ import attrs
 from aiohttp import web
 
 from ...errors import NotFoundPage, WrongRequest
-from ..channels import read_parameters, read_query
+from ..channels import Handler, read_parameters, read_query
 from .flow import PARAMETERS, Flow, Flows, Passed, Step
 from .request import AuthorizationRequests
 from .response import AuthorizationResponse
@@ -27,7 +27,7 @@ class AuthorizationEndpoint:
     steps: tuple[Step, ...]
     response: AuthorizationResponse
 
-    def routes(self) -> list[tuple[str, Callable[[web.Request], Awaitable[object]]]]:
+    def routes(self) -> list[tuple[str, Handler]]:
         """Return paths and handlers: ours, and the steps'."""
         return [
             ("/auth", self.authorize),
@@ -67,9 +67,7 @@ class AuthorizationEndpoint:
             raise WrongRequest("Bad connector ID")
         return await self._walk(web_request, _choose(flow, connector_id))
 
-    def _walking(
-        self, handler: Callable[[web.Request], Awaitable[Passed]]
-    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _walking(self, handler: Callable[[web.Request], Awaitable[Passed]]) -> Handler:
         async def handle(web_request: web.Request) -> web.StreamResponse:
             passed = await handler(web_request)
             if isinstance(passed, Flow):

@@ -48,7 +48,9 @@ COOKIE_BUDGET = 6 * 1024  # bytes
 ONE_COOKIE = 3800  # bytes: browsers keep 4096 of name, value and attributes
 
 _STORED = b"stored"
-_EXPIRED = "This login has expired, or was begun in another browser. Please start again."
+_EXPIRED = (
+    "This login has expired, or was begun in another browser. Please start again."
+)
 
 
 @attrs.frozen
@@ -93,12 +95,11 @@ class Step(ABC):
         return ()
 
 
-
 @attrs.frozen
 class Flows:
     """Finds the flow a browser is on, and sends it to the next page.
 
-    ``lifetime`` is how long a login may take; ``guard`` counts what strangers may store.
+    ``lifetime`` is how long a login may take; ``guard`` counts what strangers store.
     """
 
     storage: Storage
@@ -171,7 +172,7 @@ class Flows:
         path: str,
         or_else: type[OAuthError],
     ) -> web.Response:
-        """Send the browser to the page at *path*, unless ``prompt=none`` forbids pages."""
+        """Send the browser to the page at *path*; ``prompt=none`` forbids pages."""
         if flow.silent:
             raise or_else("The end user would have to be asked.")
         if not flow.stored:

@@ -6,9 +6,9 @@ back from there.  After a correct password the walk goes on inside the same requ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
 import attrs
@@ -47,6 +47,8 @@ from ..pages import Pages
 from ..urls import Issuer
 from .flow import PARAMETERS, Flow, Flows, Passed, Step, StepRoute
 from .select import AUTHORIZATION_CODE
+
+T = TypeVar("T")
 
 _GONE = "Requested resource does not exist."
 
@@ -93,8 +95,7 @@ class Logins:
             user_id=identity.user_id,
             username=identity.username,
             preferred_username=identity.preferred_username,
-            email=identity.email
-            + ("" if identity.email_verified else " (unverified)"),
+            email=identity.email + ("" if identity.email_verified else " (unverified)"),
             groups=identity.groups,
         )
         return attrs.evolve(flow, request=request, consented=False)
@@ -110,11 +111,11 @@ class Logins:
         )
 
     async def ask(
-        self, flow: Flow, opened: OpenConnector, call: object
-    ) -> Identity | Challenge | None:
+        self, flow: Flow, opened: OpenConnector, call: Coroutine[Any, Any, T]
+    ) -> T:
         """Await a connector's word; its refusal is a page with its safe reason."""
         try:
-            return await guarded(opened, call)  # type: ignore[arg-type,no-any-return]
+            return await guarded(opened, call)
         except AccessDenied as refusal:
             self.refused(flow, refusal.description)
             raise Forbidden(refusal.description) from None
@@ -239,10 +240,15 @@ class Login(Step):
         form: Mapping[str, str],
     ) -> Passed:
         username = form.get("login", "")
-        suspect = f"{web_request.get(ADDRESS, '')} {opened.record.id} {username.lower()}"
-        if not self.guard.allow(suspect, cost=0):
+        suspect = (
+            f"{web_request.get(ADDRESS, '')} {opened.record.id} {username.lower()}"
+        )
+        # Only failures count; taken ahead, so that parallel guesses count too.
+        try:
+            self.guard.check(suspect)
+        except TooManyRequests:
             self.logins.refused(flow, "Too many failed tries.", user=username)
-            raise TooManyRequests("Too many failed logins. Try again in a minute.")
+            raise
         identity = await self.logins.ask(
             flow,
             opened,
@@ -250,12 +256,12 @@ class Login(Step):
                 scopes_of(flow.request), username, form.get("password", "")
             ),
         )
-        if not isinstance(identity, Identity):
-            self.guard.allow(suspect)
+        if identity is None:
             self.logins.refused(flow, "Invalid credentials.", user=username)
             return self._page(
                 web_request, opened, connector, query, username=username, invalid=True
             )
+        self.guard.give_back(suspect)
         return self.logins.established(flow, identity)
 
     async def _negotiated(

@@ -25,6 +25,7 @@ from ...errors import (
 )
 from ...oauth2 import pkce, prompts, redirect_uris, response_types, scopes
 from ...oauth2.ids import new_id
+from ...oauth2.words import quote, quote_all
 from ...storage import AuthRequest, Client
 from ..channels import REPLY_TO, ReplyTo
 from ..clients import Clients
@@ -126,8 +127,7 @@ class AuthorizationRequests:
             raise InvalidScope('Missing required scope(s) ["openid"].')
         unknown = scopes.unknown(asked)
         if unknown:
-            names = " ".join(f'"{scope}"' for scope in unknown)
-            raise InvalidScope(f"Unrecognized scope(s) [{names}]")
+            raise InvalidScope(f"Unrecognized scope(s) {quote_all(unknown)}")
         await self.clients.check_audiences(client, asked)
         return asked
 
@@ -144,7 +144,7 @@ def _check_unsupported(params: Mapping[str, str]) -> None:
         )
     mode = params.get("response_mode", "")
     if mode not in ("", "query"):
-        raise InvalidRequest(f"Unsupported response_mode {mode[:40]!r}.")
+        raise InvalidRequest(f"Unsupported response_mode {quote(mode)}.")
     for name, value in params.items():
         if len(value) > MOST_STATE:
-            raise InvalidRequest(f"The parameter {name[:40]!r} is too long.")
+            raise InvalidRequest(f"The parameter {quote(name)} is too long.")

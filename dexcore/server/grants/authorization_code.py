@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -79,9 +79,7 @@ class AuthorizationCodeGrant(Grant):
             await self._used_before(code_id, client, verifier)
             raise InvalidGrant(_WRONG) from None
         await self.clients.check_audiences(client, code.scopes)
-        response = await self.issuer.issue(
-            _authorization(code, client, refresh_token)
-        )
+        response = await self.issuer.issue(_authorization(code, client, refresh_token))
         self.audit.record(
             "token issued",
             grant_type=self.grant_type,
@@ -94,16 +92,16 @@ class AuthorizationCodeGrant(Grant):
     async def _with_connector(
         self,
         code_id: str,
-        trade: Callable[[Collections], Any],
+        trade: Callable[[Collections], Awaitable[tuple[AuthCode, RefreshToken | None]]],
     ) -> tuple[AuthCode, RefreshToken | None]:
         try:
-            return await self.storage.unit(trade)  # type: ignore[no-any-return]
+            return await self.storage.unit(trade)
         except _ConnectorNeeded as needed:
             try:
                 await self.connectors.get(str(needed))
             except NotFound:
                 raise InvalidGrant("The connector does not exist any more.") from None
-        return await self.storage.unit(trade)  # type: ignore[no-any-return]
+        return await self.storage.unit(trade)
 
     def _check(
         self, code: AuthCode, client: Client, redirect_uri: str, verifier: str

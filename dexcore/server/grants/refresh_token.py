@@ -22,6 +22,7 @@ from ...errors import (
 )
 from ...oauth2 import scopes as oauth2_scopes
 from ...oauth2 import subjects
+from ...oauth2.words import quote_all
 from ...storage import (
     ZERO_TIME,
     Claims,
@@ -99,7 +100,7 @@ class RefreshTokenGrant(Grant):
     async def _traded(
         self, refresh_id: str, secret: str, client: Client, form: Form
     ) -> RefreshToken:
-        """Return the record to answer with: rotated, or as it was within the interval."""
+        """Return the record to answer with: rotated, or within the interval as it was."""
         for _ in range(_TRIES):
             record, session = await self._read(refresh_id)
             self._check(record, client)
@@ -151,9 +152,7 @@ class RefreshTokenGrant(Grant):
         )
         await self.refresh_tokens.revoke_family(record)
 
-    async def _connector(
-        self, record: RefreshToken, client: Client
-    ) -> OpenConnector:
+    async def _connector(self, record: RefreshToken, client: Client) -> OpenConnector:
         connector_id = record.connector_id
         if client.allowed_connectors and connector_id not in client.allowed_connectors:
             raise InvalidGrant("Connector not allowed for this client.")
@@ -186,9 +185,7 @@ class RefreshTokenGrant(Grant):
             ref = old.refresh.get(record.client_id)
             if ref is not None and ref.id != record.id:
                 return old
-            ref = ref or RefreshTokenRef(
-                record.id, record.client_id, record.created_at
-            )
+            ref = ref or RefreshTokenRef(record.id, record.client_id, record.created_at)
             ref = attrs.evolve(ref, last_used=fresh.last_used)
             return attrs.evolve(
                 old,
@@ -245,6 +242,7 @@ def _narrowed(record: RefreshToken, asked: str) -> tuple[str, ...]:
         return record.scopes
     extra = [scope for scope in scopes if scope not in record.scopes]
     if extra:
-        names = " ".join(f'"{scope}"' for scope in extra)
-        raise InvalidScope(f"Requested scopes contain unauthorized scope(s): [{names}].")
+        raise InvalidScope(
+            f"Requested scopes contain unauthorized scope(s): {quote_all(extra)}."
+        )
     return scopes

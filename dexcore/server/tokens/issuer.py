@@ -32,7 +32,7 @@ class TokenIssuer:
     signer: Signer
     lifetime: timedelta
     now: Callable[[], datetime]
-    extra: ExtraClaims = ExtraClaims()
+    extra: ExtraClaims
     strict: bool = False
 
     async def issue(

@@ -90,7 +90,7 @@ class RefreshSecrets:
 
 @attrs.frozen
 class RefreshTokens:
-    """The life of refresh tokens.  ``lifetime`` is of the tokens they are traded for."""
+    """The life of refresh tokens; ``lifetime`` is of the tokens they are traded for."""
 
     storage: Collections
     secrets: RefreshSecrets
@@ -102,8 +102,8 @@ class RefreshTokens:
     def standing(self, record: RefreshToken, secret: str) -> Standing:
         """Return what *secret* is to *record*.
 
-        ``current``: trade it.  ``repeat``: within the reuse interval; the same successor
-        again.  ``lost``: a race; refuse.  ``stolen``: an old one; revoke the family.
+        ``current``: trade it.  ``repeat``: within the reuse interval, so the same
+        successor again.  ``lost``: a race; refuse.  ``stolen``: an old one; revoke the family.
         ``unknown``: never issued; refuse.
         """
         now = self.now()
@@ -159,13 +159,15 @@ def wire(record: RefreshToken) -> str:
     return subjects.encode_refresh(record.id, record.token)
 
 
-async def keep(
-    collections: Collections, record: RefreshToken, code: AuthCode
-) -> None:
+async def keep(collections: Collections, record: RefreshToken, code: AuthCode) -> None:
     """Store *record* in the place of the one its user had with this client before."""
     await collections.refresh_tokens.create(record)
     ref = RefreshTokenRef(
-        record.id, record.client_id, record.created_at, record.last_used, code.session_id
+        record.id,
+        record.client_id,
+        record.created_at,
+        record.last_used,
+        code.session_id,
     )
     before: RefreshTokenRef | None = None
 

@@ -40,7 +40,7 @@ class Revocations:
         return bool(known) and (jti in known or family_in(jti) in known)
 
     async def revoke(self, what: str, expiry: datetime) -> None:
-        """Revoke a ``jti`` or a family until *expiry*, when its tokens are over anyway."""
+        """Revoke a ``jti`` or a family until *expiry*, when its tokens end anyway."""
         self._expiry[what] = expiry
         try:
             await self.storage.revocations.create(self._record(what, expiry))

@@ -1,0 +1,134 @@
+"""What one runs here: ``nox -s serve``, ``nox -s tests`` and the rest.
+
+Every session installs what it needs into an environment of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.needs_version = ">=2026.4"
+
+DISTRIBUTIONS = {
+    path.parent.name: path.parent
+    for path in sorted(
+        [
+            *Path().glob("storage-*/pyproject.toml"),
+            *Path().glob("connector-*/pyproject.toml"),
+            *Path().glob("plugins/*/pyproject.toml"),
+        ]
+    )
+}
+
+TEST = [
+    "hypothesis>=6.150",
+    "jsonschema>=4.26",
+    "playwright>=1.60,<2",
+    "pytest>=9,<10",
+    "pytest-aiohttp>=1.1,<2",
+    "pytest-asyncio>=1.4,<2",
+    "pytest-cov>=7",
+    "pytest-timeout>=2.4",
+    "pytest-xdist>=3.8",
+    "trustme>=1.2.1",
+]
+# The client libraries that log in against us.
+CLIENTS = [
+    "authlib>=1.6",
+    "flask>=3.1",
+    "mozilla-django-oidc>=5",
+    "pyjwt[crypto]>=2.10",
+    "requests>=2.32",
+    "requests-oauthlib>=2",
+]
+TYPES = ["mypy>=2.4,<3", "types-pyyaml", "types-requests", "types-jsonschema"]
+LINT = ["ruff>=0.17,<0.18"]
+
+
+def everything() -> list[str]:
+    """Return pip's arguments for the core and every distribution, editable."""
+    return [
+        argument
+        for folder in (".[speed]", *(f"./{path}" for path in DISTRIBUTIONS.values()))
+        for argument in ("-e", folder)
+    ]
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """Serve the example configuration and the example app, until Ctrl-C."""
+    session.install(*everything())
+    session.run("python", "examples/serve.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run every test, of the core and of every distribution."""
+    session.install(*everything(), *TEST, *CLIENTS)
+    arguments = session.posargs or [
+        "-n",
+        "auto",
+        "--cov",
+        "--cov-report=term:skip-covered",
+        "--cov-fail-under=95",
+    ]
+    session.run("python", "-m", "pytest", *arguments)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style."""
+    session.install(*LINT)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly, in every distribution."""
+    session.install(*everything(), *TYPES, "pytest>=9,<10", "nox")
+    session.run("mypy", "dexcore", "bench")
+    for path in DISTRIBUTIONS.values():
+        for package in path.glob("dexcore_*"):
+            session.run("mypy", str(package))
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the oldest dependencies we promise to work with."""
+    session.install(*everything(), "--resolution", "lowest-direct")
+    session.install(*TEST)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "-n",
+        "auto",
+        "--ignore=tests/clients",
+        *session.posargs,
+    )
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure; arguments go to ``python -m bench``."""
+    session.install(*everything())
+    session.run("python", "-m", "bench", *(session.posargs or ["start"]))
+
+
+def _alone(name: str, path: Path) -> None:
+    @nox.session(name=f"tests-{name}")
+    def alone(session: nox.Session) -> None:
+        session.install("-e", ".", "-e", f"./{path}", *TEST)
+        session.run("python", "-m", "pytest", str(path), *session.posargs)
+
+    alone.__doc__ = f"Run the tests of {name} with the core alone."
+
+
+for _name, _path in DISTRIBUTIONS.items():
+    _alone(_name, _path)
