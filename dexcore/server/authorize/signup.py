@@ -22,6 +22,7 @@ from aiohttp import web
 from ...errors import (
     AccessDenied,
     AlreadyExists,
+    DexcoreError,
     InvalidRequest,
     MethodNotAllowed,
     ReadOnly,
@@ -93,7 +94,7 @@ class SignupEndpoint:
             return await self._answer_form(request)
         try:
             return await self._answer_json(request)
-        except Exception as error:
+        except DexcoreError as error:
             return Channels(self.pages).json(request, error)
 
     # — People -------------------------------------------------------------------------

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import attrs
 
 from dexcore.options import option
+from dexcore.passwords import Scheme
 
 
 @attrs.frozen
 class Config:
     """``signup[].config``."""
 
-    scheme: Literal["bcrypt", "argon2id"] = option(
+    scheme: Scheme = option(
         "bcrypt",
         help="How passwords are hashed.  dex reads bcrypt only.",
     )

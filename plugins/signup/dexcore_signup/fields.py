@@ -10,6 +10,7 @@ import unicodedata
 
 import idna
 
+from dexcore.passwords import Scheme, longest_password
 from dexcore.signup import InvalidField
 
 #: RFC 5321 section 4.5.3.1: a path has 256 octets, two of them brackets.
@@ -17,10 +18,6 @@ ADDRESS_OCTETS = 254
 LOCAL_OCTETS = 64
 USERNAME_CHARACTERS = 64
 PASSWORD_CHARACTERS = 8
-#: bcrypt looks at no more than this, and a password must not be cut silently.
-BCRYPT_BYTES = 72
-#: Enough for any pass phrase, too little to keep a hash busy with reading.
-PASSWORD_BYTES = 1024
 
 # RFC 5322 section 3.2.3, dot-atom.  Quoted local parts work almost nowhere.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -76,8 +73,11 @@ def username(text: str) -> str:
     return name
 
 
-def password(text: str, *, scheme: str) -> str:
-    """Return *text*, unchanged: what is typed at the login has to be the same."""
+def password(text: str, *, scheme: Scheme) -> str:
+    """Return *text*, unchanged: what is typed at the login has to be the same.
+
+    bcrypt looks at 72 bytes, and a password must not be cut silently.
+    """
     if len(text) < PASSWORD_CHARACTERS:
         raise InvalidField(
             "password", f"Use at least {PASSWORD_CHARACTERS} characters."
@@ -85,7 +85,7 @@ def password(text: str, *, scheme: str) -> str:
     if "\0" in text:
         raise InvalidField("password", "The password contains a character of no width.")
     size = len(text.encode())
-    limit = BCRYPT_BYTES if scheme == "bcrypt" else PASSWORD_BYTES
+    limit = longest_password(scheme)
     if size > limit:
         raise InvalidField(
             "password",
