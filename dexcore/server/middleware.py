@@ -154,6 +154,8 @@ class _Front:
 
     def _adorn(self, response: web.StreamResponse) -> None:
         headers = response.headers
+        # aiohttp would tell the world its version.
+        headers.setdefault(hdrs.SERVER, "dexcore")
         if self.secure and hdrs.STRICT_TRANSPORT_SECURITY not in headers:
             headers[hdrs.STRICT_TRANSPORT_SECURITY] = HSTS
         for name, value in self.headers:
