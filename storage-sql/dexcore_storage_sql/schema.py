@@ -1,0 +1,359 @@
+"""What is in the database, as data: dex's numbered steps, and one of ours.
+
+dex counts what it did to a database in its table ``migrations``; we do the same steps
+under the same numbers, so that dex and dexcore can take turns.  What we need beyond
+that has its own count, ``dexcore_migrations``, and names dex will not use.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import attrs
+
+
+class Type(Enum):
+    """The types of columns; each dialect has its words for them."""
+
+    TEXT = "text"
+    BYTES = "bytes"
+    BOOLEAN = "boolean"
+    TIME = "time"
+    INTEGER = "integer"
+    BIG_INTEGER = "big integer"
+
+
+@attrs.frozen
+class Column:
+    """``default`` is the literal's value; ``None``: no default."""
+
+    name: str
+    type: Type
+    null: bool = False
+    default: str | int | bool | None = None
+
+
+@attrs.frozen
+class CreateTable:
+    """Make a table.  ``clustered``: the rows live in the primary key's index."""
+
+    table: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    clustered: bool = False
+
+
+@attrs.frozen
+class AddColumns:
+    """Append columns to a table."""
+
+    table: str
+    columns: tuple[Column, ...]
+
+
+@attrs.frozen
+class DropTable:
+    """Forget a table and what is in it."""
+
+    table: str
+
+
+@attrs.frozen
+class CreateIndex:
+    """Make an index."""
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+
+
+@attrs.frozen
+class MendDefaults:
+    """Turn what a default left as text into bytes, as dex needs to read it."""
+
+    table: str
+    column: str
+
+
+Change = CreateTable | AddColumns | DropTable | CreateIndex | MendDefaults
+Step = tuple[Change, ...]
+
+#: Both counting tables look like this.
+COUNT = (Column("num", Type.INTEGER), Column("at", Type.TIME))
+EPOCH = "1970-01-01 00:00:00"
+_YEAR_ONE = "0001-01-01 00:00:00 UTC"
+
+
+def _text(*names: str, default: str | None = None) -> tuple[Column, ...]:
+    return tuple(Column(name, Type.TEXT, default=default) for name in names)
+
+
+def _bytes(*names: str, null: bool = False) -> tuple[Column, ...]:
+    return tuple(Column(name, Type.BYTES, null=null) for name in names)
+
+
+def _time(*names: str, default: str | None = None) -> tuple[Column, ...]:
+    return tuple(Column(name, Type.TIME, default=default) for name in names)
+
+
+def _boolean(
+    name: str, *, null: bool = False, default: bool | None = None
+) -> tuple[Column, ...]:
+    return (Column(name, Type.BOOLEAN, null, default),)
+
+
+def _integer(name: str, default: int | None = None) -> tuple[Column, ...]:
+    return (Column(name, Type.INTEGER, default=default),)
+
+
+_CLAIMS = (
+    *_text("claims_user_id", "claims_username", "claims_email"),
+    *_boolean("claims_email_verified"),
+    *_bytes("claims_groups"),
+)
+_LOGIN = (*_CLAIMS, *_text("connector_id"), *_bytes("connector_data", null=True))
+_PREFERRED_USERNAME = _text("claims_preferred_username", default="")
+_CHALLENGE = _text("code_challenge", "code_challenge_method", default="")
+
+_FIRST: Step = (
+    CreateTable(
+        "client",
+        (
+            *_text("id", "secret"),
+            *_bytes("redirect_uris", "trusted_peers"),
+            *_boolean("public"),
+            *_text("name", "logo_url"),
+        ),
+        ("id",),
+    ),
+    CreateTable(
+        "auth_request",
+        (
+            *_text("id", "client_id"),
+            *_bytes("response_types", "scopes"),
+            *_text("redirect_uri", "nonce", "state"),
+            *_boolean("force_approval_prompt"),
+            *_boolean("logged_in"),
+            *_LOGIN,
+            *_time("expiry"),
+        ),
+        ("id",),
+    ),
+    CreateTable(
+        "auth_code",
+        (
+            *_text("id", "client_id"),
+            *_bytes("scopes"),
+            *_text("nonce", "redirect_uri"),
+            *_LOGIN,
+            *_time("expiry"),
+        ),
+        ("id",),
+    ),
+    CreateTable(
+        "refresh_token",
+        (
+            *_text("id", "client_id"),
+            *_bytes("scopes"),
+            *_text("nonce"),
+            *_LOGIN,
+        ),
+        ("id",),
+    ),
+    CreateTable(
+        "password",
+        (*_text("email"), *_bytes("hash"), *_text("username", "user_id")),
+        ("email",),
+    ),
+    CreateTable(
+        "keys",
+        (
+            *_text("id"),
+            *_bytes("verification_keys", "signing_key", "signing_key_pub"),
+            *_time("next_rotation"),
+        ),
+        ("id",),
+    ),
+)
+
+_DEVICES: Step = (
+    CreateTable(
+        "device_request",
+        (
+            *_text("user_code", "device_code", "client_id"),
+            Column("client_secret", Type.TEXT, null=True),
+            *_bytes("scopes"),
+            *_time("expiry"),
+        ),
+        ("user_code",),
+    ),
+    CreateTable(
+        "device_token",
+        (
+            *_text("device_code", "status"),
+            *_bytes("token", null=True),
+            *_time("expiry", "last_request"),
+            *_integer("poll_interval"),
+        ),
+        ("device_code",),
+    ),
+)
+
+_IDENTITIES: Step = (
+    CreateTable(
+        "user_identity",
+        (
+            *_text("user_id", "connector_id", "claims_user_id", "claims_username"),
+            *_PREFERRED_USERNAME,
+            *_text("claims_email"),
+            *_boolean("claims_email_verified"),
+            *_bytes("claims_groups", "consents"),
+            *_time("created_at", "last_login", "blocked_until"),
+        ),
+        ("user_id", "connector_id"),
+    ),
+)
+
+_OLD_SESSIONS: Step = (
+    CreateTable(
+        "auth_session",
+        (
+            *_text("user_id", "connector_id", "nonce"),
+            *_bytes("client_states"),
+            *_time("created_at", "last_activity"),
+            *_text("ip_address", "user_agent", default=""),
+        ),
+        ("user_id", "connector_id"),
+    ),
+)
+
+_SESSIONS: Step = (
+    DropTable("auth_session"),
+    CreateTable(
+        "auth_session",
+        (
+            *_text("id"),
+            *_text("secret", default=""),
+            *_text("user_id", "connector_id"),
+            *_bytes("client_states"),
+            *_time("created_at", "last_activity"),
+            *_text("ip_address", "user_agent", default=""),
+            *_time("absolute_expiry", "idle_expiry", default=EPOCH),
+            *_bytes("logout_state", null=True),
+        ),
+        ("id",),
+    ),
+    CreateIndex("auth_session_user_idx", "auth_session", ("user_id", "connector_id")),
+    AddColumns("auth_code", _text("session_id", default="")),
+)
+
+#: dex's steps, the first is number 1.
+DEX: tuple[Step, ...] = (
+    _FIRST,
+    (
+        AddColumns("refresh_token", _text("token", default="")),
+        AddColumns(
+            "refresh_token", _time("created_at", "last_used", default=_YEAR_ONE)
+        ),
+    ),
+    (
+        CreateTable(
+            "offline_session",
+            (*_text("user_id", "conn_id"), *_bytes("refresh")),
+            ("user_id", "conn_id"),
+        ),
+    ),
+    (
+        CreateTable(
+            "connector",
+            (
+                *_text("id", "type", "name", "resource_version"),
+                *_bytes("config", null=True),
+            ),
+            ("id",),
+        ),
+    ),
+    tuple(
+        AddColumns(table, _PREFERRED_USERNAME)
+        for table in ("auth_code", "auth_request", "refresh_token")
+    ),
+    (AddColumns("offline_session", _bytes("connector_data", null=True)),),
+    _DEVICES,
+    (AddColumns("auth_request", _CHALLENGE), AddColumns("auth_code", _CHALLENGE)),
+    (
+        AddColumns(
+            "refresh_token",
+            (Column("obsolete_token", Type.TEXT, null=True, default=""),),
+        ),
+    ),
+    (AddColumns("device_token", _CHALLENGE),),
+    (AddColumns("auth_request", _bytes("hmac_key", null=True)),),
+    (
+        AddColumns("password", _text("preferred_username", default="")),
+        AddColumns("password", (Column("groups", Type.BYTES, default="[]"),)),
+    ),
+    (
+        AddColumns("password", _text("name", default="")),
+        AddColumns("password", _boolean("email_verified", null=True)),
+    ),
+    (AddColumns("connector", _bytes("grant_types", null=True)),),
+    (AddColumns("client", _bytes("allowed_connectors", null=True)),),
+    _IDENTITIES,
+    _OLD_SESSIONS,
+    (
+        AddColumns("auth_request", _boolean("mfa_validated", default=False)),
+        AddColumns("auth_request", _text("prompt", default="")),
+        AddColumns("auth_request", _integer("max_age", default=-1)),
+        AddColumns("auth_request", _time("auth_time", default=EPOCH)),
+        AddColumns("user_identity", _bytes("mfa_secrets", null=True)),
+        AddColumns("client", _bytes("mfa_chain", null=True)),
+        AddColumns("auth_code", _time("auth_time", default=EPOCH)),
+    ),
+    (
+        AddColumns(
+            "auth_session", _time("absolute_expiry", "idle_expiry", default=EPOCH)
+        ),
+        AddColumns("auth_session", _bytes("logout_state", null=True)),
+        AddColumns("client", _bytes("post_logout_redirect_uris", null=True)),
+    ),
+    (
+        AddColumns("auth_request", _bytes("webauthn_session_data", null=True)),
+        AddColumns("user_identity", _bytes("webauthn_credentials", null=True)),
+    ),
+    (AddColumns("client", _bytes("sso_shared_with", null=True)),),
+    (
+        AddColumns(
+            "client",
+            _text("backchannel_logout_uri", "refresh_token_lifetime", default=""),
+        ),
+    ),
+    _SESSIONS,
+)
+
+#: Our own steps.
+OURS: tuple[Step, ...] = (
+    (
+        MendDefaults("password", "groups"),
+        # dex writes and reads columns by name, so it does not notice one more.
+        AddColumns("client", _bytes("dexcore_client_credentials_claims", null=True)),
+        CreateTable(
+            "dexcore_record",
+            (
+                *_text("kind", "key"),
+                *_bytes("data"),
+                Column("expiry", Type.BIG_INTEGER, null=True),
+            ),
+            ("kind", "key"),
+            clustered=True,
+        ),
+        CreateIndex("dexcore_record_expiry", "dexcore_record", ("kind", "expiry")),
+        CreateIndex("dexcore_auth_request_expiry", "auth_request", ("expiry",)),
+        CreateIndex("dexcore_auth_code_expiry", "auth_code", ("expiry",)),
+        CreateIndex("dexcore_device_request_expiry", "device_request", ("expiry",)),
+        CreateIndex("dexcore_device_token_expiry", "device_token", ("expiry",)),
+        CreateIndex(
+            "dexcore_auth_session_absolute", "auth_session", ("absolute_expiry",)
+        ),
+        CreateIndex("dexcore_auth_session_idle", "auth_session", ("idle_expiry",)),
+    ),
+)

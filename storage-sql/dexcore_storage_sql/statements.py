@@ -1,0 +1,118 @@
+"""The statements of each table, written once.
+
+Everything here is made of our own names; values travel as parameters.
+"""
+
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from .ddl import quoted
+from .tables import Table
+
+
+class Statements:
+    """SQL over one table.  Parameters: the row's values, then the key's."""
+
+    def __init__(self, table: Table[Any]) -> None:
+        self._table = quoted(table.name)
+        self._names = [quoted(column.name) for column in table.columns]
+        self._keys = [quoted(name) for name in table.kind.key] or [quoted("id")]
+        self._only = table.only
+        self._expiry = [quoted(name) for name in table.kind.expiry]
+        self._updates: dict[tuple[int, ...], str] = {}
+
+    @cached_property
+    def insert(self) -> str:
+        """Insert a row unless its key is there."""
+        names, values = list(self._names), ["?"] * len(self._names)
+        if self._only:
+            names.append('"id"')
+            values.append(f"'{self._only}'")
+        return (
+            f"INSERT INTO {self._table} ({', '.join(names)})"
+            f" VALUES ({', '.join(values)}) ON CONFLICT DO NOTHING"
+        )
+
+    @cached_property
+    def select(self) -> str:
+        """Read the row of a key."""
+        return f"{self._select} WHERE {self._where}"
+
+    @cached_property
+    def take(self) -> str:
+        """Remove the row of a key and return it."""
+        return f"{self.delete} RETURNING {', '.join(self._names)}"
+
+    @cached_property
+    def delete(self) -> str:
+        """Remove the row of a key."""
+        return f"DELETE FROM {self._table} WHERE {self._where}"
+
+    @cached_property
+    def first_page(self) -> str:
+        """Read rows in the order of their keys; the parameter is how many."""
+        return f"{self._select} ORDER BY {', '.join(self._keys)} LIMIT ?"
+
+    @cached_property
+    def next_page(self) -> str:
+        """Read rows after a key; the last parameter is how many."""
+        keys, marks = ", ".join(self._keys), ", ".join("?" * len(self._keys))
+        return f"{self._select} WHERE ({keys}) > ({marks}) ORDER BY {keys} LIMIT ?"
+
+    @cached_property
+    def sweep(self) -> str:
+        """Remove rows that expired before a time; the last parameter is how many.
+
+        Each condition has its own index, hence no ``OR`` outside the inner query.
+        """
+        keys = ", ".join(self._keys)
+        expired = " OR ".join(f"{name} < ?" for name in self._expiry)
+        return (
+            f"DELETE FROM {self._table} WHERE ({keys}) IN"
+            f" (SELECT {keys} FROM {self._table} WHERE {expired} LIMIT ?)"
+        )
+
+    def update(self, places: tuple[int, ...]) -> str:
+        """Return the statement that sets the columns at *places* of a key's row."""
+        text = self._updates.get(places)
+        if text is None:
+            sets = ", ".join(f"{self._names[place]} = ?" for place in places)
+            text = f"UPDATE {self._table} SET {sets} WHERE {self._where}"
+            self._updates[places] = text
+        return text
+
+    @property
+    def _select(self) -> str:
+        return f"SELECT {', '.join(self._names)} FROM {self._table}"
+
+    @property
+    def _where(self) -> str:
+        if self._only:
+            return f"\"id\" = '{self._only}'"
+        return " AND ".join(f"{key} = ?" for key in self._keys)
+
+
+class Own:
+    """SQL over ``dexcore_record``; parameters in the order kind, key, the rest."""
+
+    INSERT = (
+        "INSERT INTO dexcore_record (kind, key, data, expiry) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO NOTHING"
+    )
+    SELECT = "SELECT data FROM dexcore_record WHERE kind = ? AND key = ?"
+    UPDATE = "UPDATE dexcore_record SET data = ?, expiry = ? WHERE kind = ? AND key = ?"
+    DELETE = "DELETE FROM dexcore_record WHERE kind = ? AND key = ?"
+    TAKE = f"{DELETE} RETURNING data"
+    FIRST_PAGE = "SELECT data FROM dexcore_record WHERE kind = ? ORDER BY key LIMIT ?"
+    NEXT_PAGE = (
+        "SELECT data FROM dexcore_record WHERE kind = ? AND key > ?"
+        " ORDER BY key LIMIT ?"
+    )
+    SWEEP = (
+        "DELETE FROM dexcore_record WHERE (kind, key) IN"
+        " (SELECT kind, key FROM dexcore_record WHERE kind = ? AND expiry < ? LIMIT ?)"
+    )

@@ -1,0 +1,248 @@
+"""The five verbs, as statements on a connection somebody else opened a transaction on.
+
+They are coroutines, because other drivers wait for their server.  On SQLite they never
+suspend: the thread that owns the connection runs them through.
+"""
+
+from __future__ import annotations
+
+import builtins
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from dexcore.storage import (
+    AlreadyExists,
+    Collection,
+    Collections,
+    Kind,
+    NotFound,
+    StorageError,
+)
+from dexcore.storage.codec import record_codec
+
+from .rows import RowCodec
+from .statements import Own, Statements
+from .tables import OWN, TABLES, Table
+from .values import reader, write_time, writer
+
+R = TypeVar("R")
+Key = tuple[str, ...]
+
+
+class Session(ABC):
+    """A connection inside a transaction."""
+
+    @abstractmethod
+    async def fetch(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        """Run a statement and return all its rows."""
+
+    @abstractmethod
+    async def execute(self, sql: str, parameters: Sequence[Any]) -> int:
+        """Run a statement and return how many rows it changed."""
+
+
+class SQLCollection(Collection[R], Generic[R]):
+    """The verbs both sorts of tables have in common."""
+
+    def __init__(self, session: Session, kind: Kind[R]) -> None:
+        self._session = session
+        self._kind = kind
+
+    async def get(self, *key: str) -> R:
+        """Return the record."""
+        record = await self.find(*key)
+        if record is None:
+            raise self._missing()
+        return record
+
+    async def update(self, *key: str, change: Callable[[R], R]) -> R:
+        """Replace the record by ``change(record)``."""
+        key = self._kind.fold(key)
+        old = await self.get(*key)
+        new = change(old)
+        if new is old:
+            return old
+        if self._kind.key_of(new) != self._kind.key_of(old):
+            raise StorageError(f"The key of a {self._kind.name} cannot change.")
+        await self._replace(key, old, new)
+        return new
+
+    @abstractmethod
+    async def sweep(self, now: datetime, limit: int) -> int:
+        """Remove up to *limit* records that expired before *now*; return how many."""
+
+    @abstractmethod
+    async def _replace(self, key: Key, old: R, new: R) -> None:
+        """Write what differs."""
+
+    def _missing(self) -> NotFound:
+        return NotFound(f"There is no such {self._kind.name}.")
+
+    def _there(self) -> AlreadyExists:
+        return AlreadyExists(f"A {self._kind.name} with this key is already there.")
+
+
+class TableCollection(SQLCollection[R], Generic[R]):
+    """Records in a table of dex's."""
+
+    def __init__(
+        self,
+        session: Session,
+        table: Table[R],
+        statements: Statements,
+        codec: RowCodec[R],
+    ) -> None:
+        super().__init__(session, table.kind)
+        self._sql = statements
+        self._codec = codec
+
+    async def create(self, record: R) -> None:
+        """Store *record*."""
+        if not await self._session.execute(self._sql.insert, self._codec.row(record)):
+            raise self._there()
+
+    async def find(self, *key: str) -> R | None:
+        """Return the record, or ``None``."""
+        rows = await self._session.fetch(self._sql.select, self._kind.fold(key))
+        return self._codec.record(rows[0]) if rows else None
+
+    async def list(
+        self, *, after: Key | None = None, limit: int | None = None
+    ) -> builtins.list[R]:
+        """Return records in the order of their keys."""
+        most = -1 if limit is None else limit
+        if after is None:
+            rows = await self._session.fetch(self._sql.first_page, (most,))
+        elif self._kind.key:
+            parameters = (*self._kind.fold(after), most)
+            rows = await self._session.fetch(self._sql.next_page, parameters)
+        else:
+            rows = []  # there is nothing after the only one
+        return [self._codec.record(row) for row in rows]
+
+    async def take(self, *key: str) -> R:
+        """Remove the record and return it."""
+        rows = await self._session.fetch(self._sql.take, self._kind.fold(key))
+        if not rows:
+            raise self._missing()
+        return self._codec.record(rows[0])
+
+    async def delete(self, *key: str) -> None:
+        """Remove the record."""
+        if not await self._session.execute(self._sql.delete, self._kind.fold(key)):
+            raise self._missing()
+
+    async def sweep(self, now: datetime, limit: int) -> int:
+        """Remove some of what expired."""
+        # dex compares the texts, and so do we: they are in the order of their times.
+        times = [write_time(now)] * len(self._kind.expiry)
+        return await self._session.execute(self._sql.sweep, (*times, limit))
+
+    async def _replace(self, key: Key, old: R, new: R) -> None:
+        places, values = self._codec.changes(old, new)
+        if places:
+            await self._session.execute(self._sql.update(places), (*values, *key))
+
+
+class OwnCollection(SQLCollection[R], Generic[R]):
+    """Records of our own, as JSON in ``dexcore_record``."""
+
+    def __init__(self, session: Session, kind: Kind[R]) -> None:
+        super().__init__(session, kind)
+        codec = record_codec(kind)
+        self._encode, self._decode = codec.encode, codec.decode
+
+    async def create(self, record: R) -> None:
+        """Store *record*."""
+        (key,) = self._kind.key_of(record)
+        parameters = (
+            self._kind.name,
+            key,
+            self._encode(record),
+            _expiry(self._kind, record),
+        )
+        if not await self._session.execute(Own.INSERT, parameters):
+            raise self._there()
+
+    async def find(self, *key: str) -> R | None:
+        """Return the record, or ``None``."""
+        rows = await self._session.fetch(Own.SELECT, (self._kind.name, *key))
+        return self._record(rows[0]) if rows else None
+
+    async def list(
+        self, *, after: Key | None = None, limit: int | None = None
+    ) -> builtins.list[R]:
+        """Return records in the order of their keys."""
+        most = -1 if limit is None else limit
+        sql = Own.FIRST_PAGE if after is None else Own.NEXT_PAGE
+        parameters = (self._kind.name, *(after or ()), most)
+        rows = await self._session.fetch(sql, parameters)
+        return [self._record(row) for row in rows]
+
+    async def take(self, *key: str) -> R:
+        """Remove the record and return it."""
+        rows = await self._session.fetch(Own.TAKE, (self._kind.name, *key))
+        if not rows:
+            raise self._missing()
+        return self._record(rows[0])
+
+    async def delete(self, *key: str) -> None:
+        """Remove the record."""
+        if not await self._session.execute(Own.DELETE, (self._kind.name, *key)):
+            raise self._missing()
+
+    async def sweep(self, now: datetime, limit: int) -> int:
+        """Remove some of what expired."""
+        parameters = (self._kind.name, _microseconds(now), limit)
+        return await self._session.execute(Own.SWEEP, parameters)
+
+    async def _replace(self, key: Key, old: R, new: R) -> None:
+        expiry = _expiry(self._kind, new)
+        parameters = (self._encode(new), expiry, self._kind.name, *key)
+        await self._session.execute(Own.UPDATE, parameters)
+
+    def _record(self, row: Sequence[Any]) -> R:
+        try:
+            return self._decode(row[0])
+        except ValueError as error:
+            raise StorageError(
+                f"A stored {self._kind.name} cannot be read: {error}"
+            ) from error
+
+
+class Prepared:
+    """Statements and codecs of all tables, made once and used by every connection."""
+
+    def __init__(self) -> None:
+        self._tables = [
+            (table, Statements(table), RowCodec(table, writer, reader))
+            for table in TABLES
+        ]
+
+    def on(self, session: Session) -> Collections:
+        """Return the collections whose verbs run on *session*."""
+        collections = Collections()
+        for table, statements, codec in self._tables:
+            collection = TableCollection(session, table, statements, codec)
+            setattr(collections, table.kind.collection, collection)
+        for kind in OWN:
+            setattr(collections, kind.collection, OwnCollection(session, kind))
+        return collections
+
+
+PREPARED = Prepared()
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _expiry(kind: Kind[Any], record: Any) -> int | None:
+    if not kind.expiry:
+        return None
+    return _microseconds(min(getattr(record, name) for name in kind.expiry))
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // timedelta(microseconds=1)
