@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import collections.abc
 import enum
 import functools
 import logging
-import types
 import typing
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args
 
 import attrs
 
@@ -22,6 +20,24 @@ from ..options import InvalidOption, fold, spelling
 from .document import Items, Mark, Section
 from .durations import parse_duration
 from .problems import ConfigProblems, Position, Problem, errors_of, problem, suggest
+from .scalars import (
+    Written,
+    as_boolean,
+    as_float,
+    as_integer,
+    as_is,
+    as_text,
+    choose,
+    container_of,
+    is_any,
+    is_enum,
+    is_list,
+    is_literal,
+    is_mapping,
+    is_union,
+    noun,
+    written,
+)
 
 T = TypeVar("T")
 
@@ -62,14 +78,6 @@ def examine(
 
 class Broken(Exception):
     """A value could not be structured; its problems are written down already."""
-
-
-@attrs.frozen
-class Written:
-    """A scalar that is no text, and how it was written."""
-
-    value: bool | int | float
-    text: str
 
 
 @attrs.frozen
@@ -143,7 +151,7 @@ class Structurer:
         at = container.position(key)
         value = container[key]
         if isinstance(value, bool | int | float):
-            value = Written(value, container.text(key) or _as_json(value))
+            value = Written(value, container.text(key) or written(value))
         try:
             return self.converter.structure(value, slot.type)
         except InvalidOption as error:
@@ -152,7 +160,7 @@ class Structurer:
             message = f'the value of "{slot.key}" cannot be used: {error}'
             remedy = _help(slot)
         if slot.secret:
-            message = message.replace(str(container[key]), "…")
+            message = message.replace(container.text(key) or str(container[key]), "…")
         self.report(at, message, remedy or _help(slot))
         self.broken.add(at)
         if self.placeholders and isinstance(container, Items):
@@ -246,27 +254,27 @@ class Structurer:
     def _register(self) -> None:
         convert = self.converter
         convert.register_structure_hook_func(attrs.has, self._class)
-        convert.register_structure_hook_func(_is_any, lambda value, _: _plain(value))
-        convert.register_structure_hook_func(_is_literal, self._literal)
-        convert.register_structure_hook_func(_is_union, self._union)
-        convert.register_structure_hook_func(_is_list, self._list)
-        convert.register_structure_hook_func(_is_mapping, self._mapping)
-        convert.register_structure_hook_func(_is_enum, self._enum)
-        convert.register_structure_hook(str, lambda value, _: _text(value))
-        convert.register_structure_hook(int, lambda value, _: _integer(value))
-        convert.register_structure_hook(float, lambda value, _: _float(value))
-        convert.register_structure_hook(bool, lambda value, _: _boolean(value))
-        convert.register_structure_hook(bytes, lambda value, _: _text(value).encode())
-        convert.register_structure_hook(Path, lambda value, _: Path(_text(value)))
+        convert.register_structure_hook_func(is_any, lambda value, _: as_is(value))
+        convert.register_structure_hook_func(is_literal, self._literal)
+        convert.register_structure_hook_func(is_union, self._union)
+        convert.register_structure_hook_func(is_list, self._list)
+        convert.register_structure_hook_func(is_mapping, self._mapping)
+        convert.register_structure_hook_func(is_enum, self._enum)
+        convert.register_structure_hook(str, lambda value, _: as_text(value))
+        convert.register_structure_hook(int, lambda value, _: as_integer(value))
+        convert.register_structure_hook(float, lambda value, _: as_float(value))
+        convert.register_structure_hook(bool, lambda value, _: as_boolean(value))
+        convert.register_structure_hook(bytes, lambda value, _: as_text(value).encode())
+        convert.register_structure_hook(Path, lambda value, _: Path(as_text(value)))
         convert.register_structure_hook(
-            timedelta, lambda value, _: parse_duration(_text(value))
+            timedelta, lambda value, _: parse_duration(as_text(value))
         )
 
     def _class(self, value: Any, cls: type[T]) -> T:
         if not isinstance(value, Section):
             keys = ", ".join(slot.key for slot in slots(cls).values())
             raise InvalidOption(
-                f"this should be a section with keys, not {_noun(value)}",
+                f"this should be a section with keys, not {noun(value)}",
                 remedy=f"Indent its keys below it; known: {keys}.",
             )
         return self.make(value, cls)
@@ -274,7 +282,7 @@ class Structurer:
     def _list(self, value: Any, kind: Any) -> Any:
         if not isinstance(value, Items):
             raise InvalidOption(
-                f"this should be a list, not {_noun(value)}",
+                f"this should be a list, not {noun(value)}",
                 remedy='Write each item on a line of its own after "- ", or in [ ].',
             )
         slot = _item_slot(get_args(kind)[0])
@@ -286,12 +294,12 @@ class Structurer:
                 self.broken.add(at)
             else:
                 made.append(self.child(value, index, slot))
-        return _container(kind)(made)
+        return container_of(kind)(made)
 
     def _mapping(self, value: Any, kind: Any) -> Any:
         if not isinstance(value, Section):
             raise InvalidOption(
-                f"this should be a mapping of keys to values, not {_noun(value)}",
+                f"this should be a mapping of keys to values, not {noun(value)}",
                 remedy='Write "key: value" lines below it, indented.',
             )
         kinds = get_args(kind)
@@ -312,106 +320,11 @@ class Structurer:
         return self.converter.structure(value, choices[-1])
 
     def _literal(self, value: Any, kind: Any) -> Any:
-        by_text = {_as_json(each): each for each in get_args(kind)}
-        return _choose(_text(value), by_text)
+        by_text = {written(each): each for each in get_args(kind)}
+        return choose(as_text(value), by_text)
 
     def _enum(self, value: Any, kind: type[enum.Enum]) -> Any:
-        return _choose(_text(value), {_as_json(each.value): each for each in kind})
-
-
-# — Scalars ----------------------------------------------------------------------------
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Written):
-        return value.text
-    raise InvalidOption(
-        f"this should be text, not {_noun(value)}", remedy="Write a single value."
-    )
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, Written) and type(value.value) is int:
-        return value.value
-    text = _text(value)
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidOption(
-            f'"{text}" is not a whole number', remedy="Write digits only."
-        ) from None
-
-
-def _float(value: Any) -> float:
-    text = _text(value)
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidOption(
-            f'"{text}" is not a number', remedy="Write a number such as 0.5."
-        ) from None
-
-
-def _boolean(value: Any) -> bool:
-    if isinstance(value, Written) and isinstance(value.value, bool):
-        return value.value
-    text = _text(value)
-    if text in ("true", "false"):  # an environment variable can only be text
-        return text == "true"
-    raise InvalidOption(
-        f'"{text}" is neither true nor false', remedy="Write true or false."
-    )
-
-
-def _choose(text: str, by_text: Mapping[str, T]) -> T:
-    if text in by_text:
-        return by_text[text]
-    known = [each for each in by_text if each]
-    raise InvalidOption(
-        f'"{text}" is not one of {", ".join(known)}', remedy=suggest(text, known)
-    )
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Written) else value
-
-
-# — Types ------------------------------------------------------------------------------
-
-
-def _is_any(kind: Any) -> bool:
-    return kind is Any or kind is object
-
-
-def _is_literal(kind: Any) -> bool:
-    return get_origin(kind) is Literal
-
-
-def _is_union(kind: Any) -> bool:
-    return get_origin(kind) in (typing.Union, types.UnionType)
-
-
-def _is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, enum.Enum)
-
-
-def _is_mapping(kind: Any) -> bool:
-    origin = get_origin(kind) or kind
-    return origin in (dict, collections.abc.Mapping)
-
-
-def _is_list(kind: Any) -> bool:
-    origin, items = get_origin(kind), get_args(kind)
-    if origin is tuple:
-        return len(items) == 2 and items[1] is Ellipsis
-    return origin in (list, set, frozenset, collections.abc.Sequence)
-
-
-def _container(kind: Any) -> Callable[[list[Any]], Any]:
-    origin = get_origin(kind)
-    return tuple if origin is collections.abc.Sequence else origin
+        return choose(as_text(value), {written(each.value): each for each in kind})
 
 
 @attrs.frozen
@@ -428,14 +341,6 @@ def _item_slot(kind: Any) -> Slot:
 # — Words ------------------------------------------------------------------------------
 
 
-def _noun(value: Any) -> str:
-    if isinstance(value, Section):
-        return "a section"
-    if isinstance(value, Items):
-        return "a list"
-    return "a single value"
-
-
 def _help(slot: Slot) -> str:
     return str(slot.attribute.metadata.get("help", "")) or "See the documentation."
 
@@ -443,10 +348,6 @@ def _help(slot: Slot) -> str:
 def _add_it(slot: Slot) -> str:
     meaning = slot.attribute.metadata.get("help", "")
     return f'Add "{slot.key}: …".' + (f" {meaning}" if meaning else "")
-
-
-def _as_json(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _located(section: Mapping[str, Any], where: str) -> Section:

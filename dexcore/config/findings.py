@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import attrs
 
 from .document import Items, Section
@@ -72,9 +70,12 @@ class Findings:
         """Return whether the file says anything at *path*; null says nothing."""
         return self.value(path) is not None
 
-    def index_of(self, path: Path, values: Iterable[object], wanted: object) -> Path:
+    def item(self, path: Path, wanted: str) -> Path:
         """Return the path of the item *wanted* of the list at *path*."""
-        return (*path, list(values).index(wanted))
+        values = self.value(path)
+        if isinstance(values, Items) and wanted in values:
+            return (*path, values.index(wanted))
+        return path
 
 
 def _place(section: Section, key: str) -> Position:
