@@ -34,7 +34,7 @@ import aiohttp_jinja2
 import attrs
 import jinja2
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from markupsafe import Markup, escape
 
 from ..config.model import Frontend
@@ -203,7 +203,7 @@ class Pages:
             name: _Page(
                 environment.get_template(name),
                 {**environment.globals, **defaults},
-                _headers(name, links(logo)),
+                _headers(name, logo),
             )
             for name, defaults in PAGES.items()
         }
@@ -282,7 +282,7 @@ class _Asset:
 
     def _unchanged(self) -> dict[str, str]:
         # RFC 9110 section 15.4.5: what a 304 repeats.
-        return {name: self.headers[name] for name in (hdrs.CACHE_CONTROL, hdrs.ETAG)}
+        return {name: self.headers[name] for name in ("Cache-Control", "ETag")}
 
 
 class _Links:
@@ -320,7 +320,7 @@ def _roots(frontend: Frontend) -> list[Path]:
 
 def _assets(roots: list[Path], theme: str, issuer: Issuer) -> dict[str, _Asset]:
     """Return every file by its path; of two for one path, the operator's."""
-    if Path(theme).name != theme or not any(
+    if theme != Path("/", theme).resolve().name or not any(
         (root / "themes" / theme).is_dir() for root in roots
     ):
         places = " or ".join(str(root / "themes") for root in roots)
@@ -399,7 +399,7 @@ def _reason(status: int) -> str:
 
 # What only Go's templates have: {{ .Field }}, {{ $x }}, {{ if … }}, {{ url .Path "x" }}
 _GO = re.compile(
-    r"\{\{-?\s*(?:[.$]|/\*|(?:template|define|block|if|else|range|with|end)\b"
+    r"\{\{-?\s*(?:[.$]|/\*|(?:template|define|block|if|else|range|with|end)\b(?!\()"
     r"|[^}\"']*\s\.[A-Z]|\w+\s+\")[^}]*(?:\}\})?"
 )
 
