@@ -123,8 +123,8 @@ FULL: Mapping[str, Mapping[str, Any]] = {
         "show_confirmation": True,
     },
     "form_post.html": {
-        "post_url": "/somewhere",
-        "hidden": {"SAMLRequest": "PHNhbWw+", "submit": "1"},
+        "url": "/somewhere",
+        "fields": {"SAMLRequest": "PHNhbWw+", "submit": "1"},
     },
     "totp_verify.html": {
         "post_url": "/dex/mfa/totp?req=abc",
@@ -435,6 +435,20 @@ def test_consent_is_given_or_refused_by_a_form_each(pages: Pages) -> None:
 
 def _is(field: Mapping[str, str], name: str) -> bool:
     return field["name"] == name
+
+
+def test_a_form_for_elsewhere_has_a_button_for_browsers_without_scripts(
+    pages: Pages,
+) -> None:
+    elsewhere = "https://idp.example.com/sso?a=b&c=d"
+    values = {"url": elsewhere, "fields": FULL["form_post.html"]["fields"]}
+    page = read(pages, "form_post.html", values)
+
+    assert page.one("form", id="form-post", method="post")["action"] == elsewhere
+    assert page.one("input", name="SAMLRequest", type="hidden")["value"] == "PHNhbWw+"
+    assert page.one("button", type="submit")
+    assert page.one("script")["src"].startswith("/dex/static/submit.js?v=")
+    assert "Continue" in page.text
 
 
 def test_an_error_page_says_what_the_log_says_it_under(pages: Pages) -> None:

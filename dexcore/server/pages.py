@@ -6,7 +6,7 @@ values that may be left out.  All are escaped, none needs a script, and all work
 
 * ``issuer``, the name to show; ``logo``, the address of the logo; ``theme``
 * ``extra``, the mapping ``frontend.extra`` of the configuration file
-* ``favicon`` and ``stylesheets``, the addresses of what every page loads
+* ``favicon``, ``stylesheets`` and ``submit_script``, addresses of what pages load
 * ``url('static/notice.png')``, the path of one of our files or endpoints
 * ``req_path``, the path of the request, and ``status``, the status of the answer
 
@@ -123,8 +123,9 @@ PAGES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "logged_out": False,
             "show_confirmation": False,
         },
-        # post_url (may be elsewhere), hidden: posted by static/submit.js or a button
-        "form_post.html": {"hidden": {}},
+        # url (here the address the form goes to, so there is no url() function) and
+        # fields by name; posted by static/submit.js, or by a button without scripts
+        "form_post.html": {},
         # post_url; enrolling: qr_code, the base64 of a PNG, and the secret to type
         "totp_verify.html": {
             "invalid": False,
@@ -195,6 +196,7 @@ class Pages:
             extra=frontend.extra,
             url=links,
             favicon=links("theme/favicon.png"),
+            submit_script=links("static/submit.js"),
             stylesheets=(links("static/main.css"), links("theme/styles.css")),
         )
         for folder in theirs:
@@ -328,7 +330,7 @@ def _assets(roots: list[Path], theme: str, issuer: Issuer) -> dict[str, _Asset]:
             f"frontend.theme: there is no theme {theme!r}: no such folder in {places}. "
             "The built-in themes are light, dark and auto."
         )
-    found: dict[str, Path] = {}
+    found = {"/robots.txt": _OURS / "static" / "robots.txt"}
     for root in reversed(roots):
         # What a theme does not bring is taken from light.
         for folder, prefix in (
