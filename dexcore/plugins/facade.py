@@ -123,9 +123,7 @@ class Plugins:
         """
         found: dict[str, Any] = {}
         contested: set[str] = set()
-        for plugin in self._distinct(
-            each for each in self.plugins if each.of_kind(kind)
-        ):
+        for plugin in _distinct(each for each in self.plugins if each.of_kind(kind)):
             for name, offer in plugin.offers_or_nothing(KINDS[kind]).items():
                 if found.setdefault(name, offer) is not offer:
                     contested.add(name)
@@ -175,7 +173,7 @@ class Plugins:
         """Return the one plugin for *name*; it may turn out to be broken."""
         named = [each for each in self.plugins if each.names(kind.name, name)]
         possible = [each for each in self.plugins if each.might_offer(name)]
-        found = self._distinct(
+        found = _distinct(
             [*named, *(p for p in possible if name in p.offers_or_nothing(kind))]
         )
         if not found:
@@ -184,21 +182,18 @@ class Plugins:
                     each.offers(kind)  # raises if this is why
             # An entry point may be called anything; ask everybody before giving up.
             strangers = [each for each in self.plugins if not each.builtin]
-            found = self._distinct(
+            found = _distinct(
                 each for each in strangers if name in each.offers_or_nothing(kind)
             )
         if not found:
             raise self._nobody(kind, name)
         if len(found) > 1:
+            for each in found:
+                each.offers_or_nothing(kind)  # imported, they may turn out to be one
+            found = _distinct(found)
+        if len(found) > 1:
             raise _contested(kind, name, found)
         return found[0]
-
-    def _distinct(self, plugins: Iterable[Plugin]) -> list[Plugin]:
-        """Return *plugins* without those that are the same object under two names."""
-        found: dict[int, Plugin] = {}
-        for each in plugins:
-            found.setdefault(id(each if each.object is None else each.object), each)
-        return list(found.values())
 
     def _extension(self, name: str) -> Plugin:
         for each in self.plugins:
@@ -242,6 +237,14 @@ class Plugins:
         if meant in installed or not requirement:
             return f"Did you mean {meant!r}?"
         return f"Did you mean {meant!r}? Install it: pip install {requirement}"
+
+
+def _distinct(plugins: Iterable[Plugin]) -> list[Plugin]:
+    """Return *plugins* without those that are the same object under two names."""
+    found: dict[int, Plugin] = {}
+    for each in plugins:
+        found.setdefault(id(each if each.object is None else each.object), each)
+    return list(found.values())
 
 
 def _closest(name: str, names: Iterable[str]) -> str:
