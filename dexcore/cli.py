@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .config.model import Config
     from .server.app import Server
 
-#: What the exit code says: dex's for whatever kept it from serving, and for wrong usage.
+#: dex's exit code for whatever kept it from serving, and for wrong usage.
 CANNOT_SERVE = 2
 #: ``dexcore check`` found errors.
 NOT_VALID = 1
@@ -51,7 +51,7 @@ def commands() -> None:
     """A federated OpenID Connect provider made of plugins."""
 
 
-@commands.command()
+@commands.command(short_help="Serve what a configuration file describes.")
 @click.argument("file")
 @click.option("--web-http-addr", default="", help="Instead of web.http.")
 @click.option("--web-https-addr", default="", help="Instead of web.https.")
@@ -87,7 +87,7 @@ def serve(
         _fail(error, CANNOT_SERVE)
 
 
-@commands.command()
+@commands.command(short_help="Say what is wrong with a configuration file.")
 @click.argument("file")
 @click.option(
     "--format",
@@ -113,7 +113,7 @@ def check(file: str, shape: str) -> None:
         sys.exit(NOT_VALID)
 
 
-@commands.command()
+@commands.command(short_help="Print a JSON Schema of the configuration file.")
 def schema() -> None:
     """Print a JSON Schema of the configuration file, installed plugins included."""
     import orjson
@@ -125,13 +125,13 @@ def schema() -> None:
     click.echo(text)
 
 
-@commands.command()
+@commands.command(short_help="Show the installed plugins.")
 @click.option("--json", "as_json", is_flag=True, help="For a program.")
 def plugins(as_json: bool) -> None:
     """Show the installed plugins, and what is wrong with those that do not work."""
     from .plugins import find, render_report
 
-    click.echo(render_report(find().report(), as_json), nl=False)
+    click.echo(render_report(find().report(), as_json).rstrip("\n"))
 
 
 @commands.command()
