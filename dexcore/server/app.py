@@ -17,7 +17,7 @@ from aiohttp.web import Application
 
 from ..config import Config, ConnectorEntry, Plugged, structure
 from ..config.flags import Flags
-from ..errors import DexcoreError, PluginError
+from ..errors import DexcoreError
 from ..oauth2.response_types import CODE
 from ..oauth2.times import utcnow
 from ..passwords import Passwords
@@ -75,7 +75,8 @@ SWEEP_SECONDS = 300.0
 FAILED_LOGINS = partial(Guard, rate=1 / 6, burst=100)
 # What strangers may store: requests too large for a cookie, forms that upstreams post.
 STRANGERS = partial(Guard, rate=1.0, burst=120)
-SIGNUPS = partial(Guard, rate=1 / 12, burst=10)
+# Sign-ups: a class behind one router signs up together, each at the price of a hash.
+SIGNUPS = partial(Guard, rate=0.5, burst=50)
 
 
 @attrs.frozen
@@ -146,7 +147,7 @@ async def open_server(
 ) -> Server:
     """Open every part *config* names and compose the endpoints.
 
-    Raises ``ConfigError``, ``PluginError`` or ``StorageError``; nothing stays open then.
+    Raises ``ConfigError``, ``PluginError`` or ``StorageError``, all closed.
     """
     async with AsyncExitStack() as stack:
         parts = await _open_parts(config, plugins, now, environ, stack)
@@ -213,7 +214,7 @@ async def _open_parts(
 
 async def _open_storage(config: Config, plugins: Plugins) -> Storage:
     kind = plugins.storage_type(config.storage.type)
-    async with _blaming("storage", config.storage.type):
+    async with _blaming(plugins, "storage", config.storage.type):
         options = structure(config.storage.config, kind.config)
         storage = await kind.open(options, StorageContext())
     return overlay(
@@ -229,7 +230,7 @@ async def _open_signer(
 ) -> Signer:
     kind = plugins.signer_type(config.signer.type or "local")
     options = dict(config.signer.config)
-    async with _blaming("signer", config.signer.type):
+    async with _blaming(plugins, "signer", config.signer.type):
         return await kind.open(
             structure(options, kind.config),
             SignerContext(storage, config.expiry.id_tokens, now),
@@ -256,23 +257,21 @@ async def _open_signup(
     entry: Plugged, plugins: Plugins, storage: Storage, passwords: Passwords
 ) -> Signup:
     kind = plugins.signup_type(entry.type)
-    async with _blaming("sign-up", entry.type):
+    async with _blaming(plugins, "signup", entry.type):
         return await kind.open(
             structure(entry.config, kind.config), SignupContext(storage, passwords)
         )
 
 
 @asynccontextmanager
-async def _blaming(what: str, name: str) -> AsyncIterator[None]:
+async def _blaming(plugins: Plugins, kind: str, name: str) -> AsyncIterator[None]:
     """Say which plugin it was, whatever it raises while it opens."""
     try:
         yield
     except DexcoreError:
         raise
     except Exception as error:
-        raise PluginError(
-            f"The {what} {name!r} could not be opened: {error}"
-        ) from error
+        raise plugins.failed(kind, name, "open", error) from error
 
 
 def _record(entry: ConnectorEntry) -> ConnectorRecord:

@@ -89,7 +89,8 @@ class Forms(HTMLParser):
 class Answer:
     """A response, read."""
 
-    def __init__(self, response, text):
+    def __init__(self, base, response, text):
+        self.base = base
         self.status = response.status
         self.headers = response.headers
         self.url = str(response.url)
@@ -97,7 +98,9 @@ class Answer:
 
     @property
     def location(self):
-        return urljoin(self.url, self.headers["Location"])
+        """Where the browser goes; the issuer is found on the port it has here."""
+        found = urljoin(self.url, self.headers["Location"])
+        return found.replace("http://127.0.0.1:5556/", f"{self.base}/", 1)
 
     @property
     def params(self):
@@ -131,7 +134,7 @@ class Browser:
         async with self.session.request(
             method, urljoin(self.base, url), allow_redirects=False, **kwargs
         ) as response:
-            return Answer(response, (await response.read()).decode())
+            return Answer(self.base, response, (await response.read()).decode())
 
     async def follow(self, answer):
         """Go where redirects lead, as long as they stay with the provider."""

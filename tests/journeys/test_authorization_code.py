@@ -53,7 +53,6 @@ async def test_a_code_becomes_tokens_with_the_claims_of_the_scopes(world):
     assert claims["nonce"] == "n-0S6"
     assert claims["email"] == "kilgore@kilgore.trout"
     assert claims["email_verified"] is True
-    assert claims["groups"] == ["authors"]
     assert claims["name"] == "Kilgore Trout"
     assert claims["exp"] - claims["iat"] == 86400
     assert {"at_hash", "c_hash", "jti", "auth_time"} <= claims.keys()

@@ -14,6 +14,7 @@ from ..channels import Handler, read_parameters, read_query
 from .flow import PARAMETERS, Flow, Flows, Passed, Step
 from .request import AuthorizationRequests
 from .response import AuthorizationResponse
+from .select import chosen_for
 
 AFTER_LOGIN = "/auth"
 
@@ -52,7 +53,7 @@ class AuthorizationEndpoint:
             unknown_client=WrongRequest("Invalid client_id provided."),
         )
         chosen = params.get("connector_id", "")
-        return await self._walk(web_request, _choose(flow, chosen))
+        return await self._walk(web_request, chosen_for(flow, chosen))
 
     async def authorize_with(self, web_request: web.Request) -> web.StreamResponse:
         """Receive a request for the connector that the path names."""
@@ -65,7 +66,7 @@ class AuthorizationEndpoint:
         )
         if params.get("connector_id", connector_id) != connector_id:
             raise WrongRequest("Bad connector ID")
-        return await self._walk(web_request, _choose(flow, connector_id))
+        return await self._walk(web_request, chosen_for(flow, connector_id))
 
     def _walking(self, handler: Callable[[web.Request], Awaitable[Passed]]) -> Handler:
         async def handle(web_request: web.Request) -> web.StreamResponse:
@@ -83,8 +84,3 @@ class AuthorizationEndpoint:
                 return passed
             flow = passed
         return await self.response.write(flow)
-
-
-def _choose(flow: Flow, connector_id: str) -> Flow:
-    request = attrs.evolve(flow.request, connector_id=connector_id)
-    return attrs.evolve(flow, request=request)

@@ -41,7 +41,8 @@ class SelectConnector(Step):
 
     async def take(self, web_request: web.Request, flow: Flow) -> Passed:
         """Let the flow pass with its connector, or show the list."""
-        if flow.request.logged_in:
+        # A connector that the path names is the login step's business.
+        if flow.request.logged_in or "connector" in web_request.match_info:
             return flow
         offered = [
             listed
@@ -50,23 +51,16 @@ class SelectConnector(Step):
         ]
         chosen = flow.request.connector_id
         if chosen:
-            return self._with(web_request, flow, chosen, offered)
+            if all(listed.id != chosen for listed in offered):
+                raise InvalidRequest("Connector ID does not match a valid Connector")
+            return flow
         if not offered:
             raise WrongRequest("No connectors available for this client.")
         if len(offered) == 1 and not self.always_show:
-            return _choose(flow, offered[0].id)
+            return chosen_for(flow, offered[0].id)
         if flow.silent:
             raise LoginRequired("The end user would have to choose how to log in.")
         return self._page(web_request, offered)
-
-    def _with(
-        self, web_request: web.Request, flow: Flow, chosen: str, offered: list[Listed]
-    ) -> Flow:
-        # On a path of its own, the login step says what is wrong with the connector.
-        named_by_path = "connector" in web_request.match_info
-        if not named_by_path and chosen not in {listed.id for listed in offered}:
-            raise InvalidRequest("Connector ID does not match a valid Connector")
-        return flow
 
     def _page(self, web_request: web.Request, offered: list[Listed]) -> web.Response:
         query = urlencode(web_request[PARAMETERS])
@@ -95,6 +89,7 @@ def usable(listed: Listed, client: Client) -> bool:
     ) and (not listed.grant_types or AUTHORIZATION_CODE in listed.grant_types)
 
 
-def _choose(flow: Flow, connector_id: str) -> Flow:
+def chosen_for(flow: Flow, connector_id: str) -> Flow:
+    """Return *flow* with its connector."""
     request = attrs.evolve(flow.request, connector_id=connector_id)
     return attrs.evolve(flow, request=request)

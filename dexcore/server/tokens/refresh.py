@@ -70,8 +70,7 @@ class RefreshSecrets:
 
     def new(self, refresh_id: str) -> str:
         """Return a secret for the refresh token *refresh_id*."""
-        noise = secrets.token_bytes(_RANDOM)
-        return b32encode(noise + self._mac(refresh_id, noise)).decode().lower()
+        return self._spelled(refresh_id, secrets.token_bytes(_RANDOM))
 
     def made(self, refresh_id: str, secret: str) -> bool:
         """Return whether *secret* was ever issued for *refresh_id*."""
@@ -79,13 +78,13 @@ class RefreshSecrets:
             raw = b32decode(secret.upper())
         except ValueError:
             return False
-        noise, mac = raw[:_RANDOM], raw[_RANDOM:]
-        return hmac.compare_digest(mac, self._mac(refresh_id, noise))
+        # Exactly as it was issued: one value has one spelling.
+        again = self._spelled(refresh_id, raw[:_RANDOM])
+        return hmac.compare_digest(again.encode(), secret.encode())
 
-    def _mac(self, refresh_id: str, noise: bytes) -> bytes:
-        return hmac.digest(self.key, refresh_id.encode() + b"|" + noise, "sha256")[
-            :_MAC
-        ]
+    def _spelled(self, refresh_id: str, noise: bytes) -> str:
+        mac = hmac.digest(self.key, refresh_id.encode() + b"|" + noise, "sha256")
+        return b32encode(noise + mac[:_MAC]).decode().lower()
 
 
 @attrs.frozen
