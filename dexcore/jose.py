@@ -176,7 +176,7 @@ class SigningKey:
             algorithm = _algorithm(jwk)
             sign = _signer(algorithm, _private_key(jwk))
             _checker(algorithm, _public_key(jwk))(sign(b"ours"), b"ours")
-        except (KeyError, TypeError, AttributeError, InvalidSignature) as error:
+        except (LookupError, TypeError, ValueError, InvalidSignature) as error:
             raise ValueError(f"The stored signing key is unusable: {error!r}") from None
         kid = str(jwk.get("kid", ""))
         known = public({**jwk, "use": "sig", "alg": algorithm})
