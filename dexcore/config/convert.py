@@ -215,7 +215,6 @@ class Structurer:
         if key is None or section[key] is None:
             at = section.at if key is None else section.key_position(key)
             self.report(at, f'the key "{slot.key}" is missing', _add_it(slot))
-            self.broken.add(at)
         if not self.placeholders:
             return False
         filled[slot.attribute.alias or ""] = self._placeholder(slot.type, section.at)

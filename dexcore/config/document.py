@@ -57,8 +57,15 @@ class Section(dict[str, Any]):
         return next((key for key in self if fold(key) == folded), None)
 
     def position(self, key: str) -> Position:
-        """Return where the value of *key* is; without one, where the section is."""
-        return self.marks[key].value if key in self.marks else self.at
+        """Return where the value of *key* is, or the section without one.
+
+        A whole section or list is named by its key.
+        """
+        if key not in self.marks:
+            return self.at
+        mark = self.marks[key]
+        whole = isinstance(self.get(key), Section | Items)
+        return mark.key if whole else mark.value
 
     def key_position(self, key: str) -> Position:
         """Return where *key* itself is."""
@@ -193,7 +200,7 @@ class _Document:
             self._add(
                 self._at(node), "this alias contains itself", "Write the value out."
             )
-            return None
+            return ""
         self._open.append(node)
         try:
             if isinstance(node, yaml.MappingNode):
@@ -214,7 +221,7 @@ class _Document:
             if key.tag == _TAG + "merge":
                 merged += self._merged(loader, value)
             elif not isinstance(key, yaml.ScalarNode):
-                self._add(self._at(key), "a key must be a word", self._key_remedy())
+                self._add_key_of_keys(key)
             elif key.value in section:
                 self._add_duplicate(section, key)
             else:
@@ -288,10 +295,21 @@ class _Document:
             if mark
             else Position(self.file, 1, 1)
         )
-        self._add(at, f"this is not YAML: {what}", _syntax_remedy(what, text, at.line))
+        opened = error.context_mark
+        since = (
+            f" {error.context} from line {opened.line + 1}, column {opened.column + 1}"
+            if opened and error.context and opened.line != at.line - 1
+            else ""
+        )
+        self._add(
+            at, f"this is not YAML: {what}{since}", _syntax_remedy(what, text, at.line)
+        )
 
-    def _key_remedy(self) -> str:
-        return _TEMPLATE if "{{" in self.text else "Quote the key."
+    def _add_key_of_keys(self, key: yaml.Node) -> None:
+        what = "a key must be a word"
+        if "{{" in self.text:
+            raise yaml.MarkedYAMLError(problem=what, problem_mark=key.start_mark)
+        self._add(self._at(key), what, "Quote the key.")
 
     def _add_unreadable(self, error: yaml.reader.ReaderError, text: str) -> None:
         before = text[: error.position]

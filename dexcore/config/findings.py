@@ -44,7 +44,7 @@ class Findings:
                 key = value.find(step)
                 if key is None:
                     return place
-                place = _place(value, key)
+                place = value.position(key)
                 value = value[key]
             elif isinstance(value, Items) and isinstance(step, int):
                 if step >= len(value):
@@ -76,10 +76,3 @@ class Findings:
         if isinstance(values, Items) and wanted in values:
             return (*path, values.index(wanted))
         return path
-
-
-def _place(section: Section, key: str) -> Position:
-    """Return where to look for *key*: a whole section is named by its key."""
-    if isinstance(section[key], Section | Items):
-        return section.key_position(key)
-    return section.position(key)

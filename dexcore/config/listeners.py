@@ -104,13 +104,12 @@ def _is_address(text: str) -> bool:
 
 def _grpc(config: Config, found: Findings) -> None:
     grpc = config.grpc
-    for key, value in (("tlsCert", grpc.tls_cert), ("tlsKey", grpc.tls_key)):
-        if value and not grpc.addr:
-            found.error(
-                ("grpc", key),
-                f"grpc.{key} is set, but grpc.addr is not",
-                'Add "addr: 127.0.0.1:5557" below "grpc:".',
-            )
+    if (grpc.tls_cert or grpc.tls_key) and not grpc.addr:
+        found.error(
+            ("grpc", "addr"),
+            "grpc has a certificate, but no address to listen on",
+            'Add "addr: 127.0.0.1:5557" below "grpc:".',
+        )
     if bool(grpc.tls_cert) != bool(grpc.tls_key):
         missing = "tlsKey" if grpc.tls_cert else "tlsCert"
         found.error(

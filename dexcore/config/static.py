@@ -59,10 +59,8 @@ def password_of(
             "hashFromEnv", "hashFromEnv is ignored beside hash", "Keep one of them."
         )
     elif written.hash_from_env:
-        key, text = (
-            "hashFromEnv",
-            _variable(written.hash_from_env, key, environ, report),
-        )
+        key = "hashFromEnv"
+        text = _variable(written.hash_from_env, key, environ, report)
     elif not text:
         report.error("hash", "a static password needs a hash", _MAKE_A_HASH)
     return Password(
