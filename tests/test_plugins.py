@@ -165,7 +165,9 @@ def test_the_same_plugin_given_twice_is_no_conflict(install: Install) -> None:
     install("acme-toy-5", CONNECTOR.format(name="toy"), "connector.toy")
     import acme_toy_5  # type: ignore[import-not-found]
 
-    assert plugins.find(acme_toy_5).connector_type("toy").name == "toy"
+    found = plugins.find(acme_toy_5)
+    assert found.connector_type("toy").name == "toy"
+    assert "toy" in plugins.find(acme_toy_5).offers("connector")
 
 
 @pytest.mark.parametrize(

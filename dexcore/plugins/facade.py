@@ -123,7 +123,10 @@ class Plugins:
         """
         found: dict[str, Any] = {}
         contested: set[str] = set()
-        for plugin in _distinct(each for each in self.plugins if each.of_kind(kind)):
+        asked = [each for each in self.plugins if each.of_kind(kind)]
+        for plugin in asked:
+            plugin.offers_or_nothing(KINDS[kind])  # imports it
+        for plugin in _distinct(asked):
             for name, offer in plugin.offers_or_nothing(KINDS[kind]).items():
                 if found.setdefault(name, offer) is not offer:
                     contested.add(name)
