@@ -7,6 +7,7 @@ storage.
 from __future__ import annotations
 
 import builtins
+import logging
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
@@ -21,6 +22,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 Key = tuple[str, ...]
 
+_log = logging.getLogger("dexcore.storage")
+
 
 def overlay(
     storage: Storage,
@@ -31,8 +34,9 @@ def overlay(
 ) -> Storage:
     """Return *storage* with these records in it, read-only.
 
-    Of two records with the same key the last one counts.  Changing one of them raises
-    :class:`~dexcore.errors.ReadOnly`.  Without any, *storage* itself is returned.
+    Of two records with the same key the last one counts, and the log says so.  Changing
+    one of them raises :class:`~dexcore.errors.ReadOnly`.  Without any, *storage* itself
+    is returned.
     """
     entries = {
         "clients": _by_key(Client, clients),
@@ -167,7 +171,13 @@ def _refuse(kind: Kind[Any], verb: str) -> NoReturn:
 
 def _by_key(record: type[R], records: Iterable[R]) -> Mapping[Key, R]:
     kind = kind_of(record)
-    return {kind.key_of(one): one for one in records}
+    found: dict[Key, R] = {}
+    for one in records:
+        key = kind.key_of(one)
+        if key in found:
+            _log.error("static %s: %s is there twice", kind.collection, *key)
+        found[key] = one
+    return found
 
 
 def _laid_over(
