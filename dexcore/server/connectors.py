@@ -145,6 +145,7 @@ class Connectors:
     plugins: Plugins
     passwords: Passwords | None = None
     structure: Callable[..., Any] = structure
+    deadline: float = DEADLINE
     _slots: dict[str, _Slot] = attrs.field(factory=dict, init=False)
     _retired: list[tuple[float, Connector]] = attrs.field(factory=list, init=False)
     _records: tuple[ConnectorRecord, ...] = attrs.field(default=(), init=False)
@@ -162,14 +163,15 @@ class Connectors:
         structure: Callable[..., Any] = structure,
         passwords: Passwords | None = None,
         patience: float = PATIENCE,
+        deadline: float = DEADLINE,
     ) -> Connectors:
-        """Open all connectors of *storage*, side by side.
+        """Open all connectors of *storage*, side by side, each within *deadline*.
 
         Those not open after *patience* seconds go on opening in the background.
         Raises ``ConfigError`` if there are none, if none of them can ever be opened,
         or, unless *continue_on_failure*, if one cannot.
         """
-        self = cls(storage, plugins, passwords, structure)
+        self = cls(storage, plugins, passwords, structure, deadline)
         records = await storage.connectors.list()
         if not records:
             raise ConfigError("no connectors specified")
@@ -366,7 +368,7 @@ class Connectors:
                 logging.getLogger(f"dexcore.connector.{record.type}"),
                 self.passwords,
             )
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(self.deadline):
                 connector = await kind.open(options, context)
         except TimeoutError as error:
             raise self._blame(record, stage, error, "It took too long.") from error
