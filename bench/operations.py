@@ -1,0 +1,152 @@
+"""What is measured: each operation with what must be ready before the clock starts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+
+from .provider import LoginForm, User
+from .wire import Answer, BenchError
+
+Prepare = Callable[[User, int], Awaitable[list[Any]]]
+Act = Callable[[User, Any], Awaitable[None]]
+
+
+@attrs.frozen
+class Operation:
+    """One row of the table.
+
+    ``count`` is how many make a round, ``prepare`` makes that many items for one user
+    beforehand, ``act`` is what is measured.  ``signatures`` is how many RSA signatures
+    it takes, ``limits`` the processor time it may take (µs, RS256 and ES256).
+    """
+
+    name: str
+    count: int
+    prepare: Prepare
+    act: Act
+    signatures: int = 0
+    limits: tuple[int, int] | None = None
+
+
+def _expect(answer: Answer, *statuses: int) -> None:
+    if answer.status not in statuses:
+        raise BenchError(f"{answer.status} {answer.body[:200]!r}")
+
+
+def _repeat(request: Callable[[User], bytes]) -> Prepare:
+    async def prepare(user: User, count: int) -> list[bytes]:
+        return [request(user)] * count
+
+    return prepare
+
+
+async def _answered(user: User, request: bytes) -> None:
+    _expect(await user.connection.send(request), 200)
+
+
+async def _redirected(user: User, request: bytes) -> None:
+    _expect(await user.connection.send(request), 302, 303)
+
+
+def _discovery(user: User) -> bytes:
+    return user.provider.address.get(user.provider.path("discovery"))
+
+
+def _keys(user: User) -> bytes:
+    return user.provider.address.get(user.provider.path("jwks_uri"))
+
+
+async def _authorization_requests(user: User, count: int) -> list[bytes]:
+    user.cookies = {}
+    return [user.authorization_request() for _ in range(count)]
+
+
+async def _one_login_page(user: User, count: int) -> list[bytes]:
+    form = await user.open_login()
+    cookies = "; ".join(f"{name}={value}" for name, value in user.cookies.items())
+    headers = {"Cookie": cookies} if cookies else {}
+    return [user.provider.address.get(form.page, headers)] * count
+
+
+async def _login_forms(
+    user: User, count: int
+) -> list[tuple[LoginForm, dict[str, str]]]:
+    opened = []
+    for _ in range(count):
+        form = await user.open_login()
+        opened.append((form, user.cookies))
+    return opened
+
+
+async def _enter(user: User, item: tuple[LoginForm, dict[str, str]]) -> None:
+    form, user.cookies = item
+    if not await user.enter(form):
+        raise BenchError("The login ended without a code.")
+
+
+async def _nothing(user: User, count: int) -> list[None]:
+    return [None] * count
+
+
+async def _whole_login(user: User, _: None) -> None:
+    user.keep(await user.connection.send(user.exchange(await user.code())))
+
+
+async def _codes(user: User, count: int) -> list[bytes]:
+    return [user.exchange(await user.code()) for _ in range(count)]
+
+
+async def _fresh_tokens(user: User, count: int) -> list[None]:
+    await user.get_tokens()
+    if "refresh_token" not in user.tokens:
+        raise BenchError("No refresh token was issued.")
+    return [None] * count
+
+
+async def _refresh(user: User, _: None) -> None:
+    user.keep(await user.connection.send(user.refresh()))
+
+
+async def _userinfo(user: User, count: int) -> list[bytes]:
+    await user.get_tokens()
+    path = user.provider.path("userinfo_endpoint")
+    return [user.provider.address.get(path, user.bearer())] * count
+
+
+async def _introspection(user: User, count: int) -> list[bytes]:
+    await user.get_tokens()
+    path = user.provider.path("introspection_endpoint")
+    form = {"token": str(user.tokens["access_token"])}
+    return [user.provider.address.post(path, form, user.account.basic)] * count
+
+
+async def _active(user: User, request: bytes) -> None:
+    answer = await user.connection.send(request)
+    _expect(answer, 200)
+    if b'"active":true' not in answer.body.replace(b" ", b""):
+        raise BenchError(f"The token is not active: {answer.body[:200]!r}")
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("discovery", 12_000, _repeat(_discovery), _answered, 0, (45, 45)),
+    Operation("keys", 12_000, _repeat(_keys), _answered, 0, (45, 45)),
+    Operation("authorize", 4_800, _authorization_requests, _redirected, 0, (100, 100)),
+    Operation("login page", 4_800, _one_login_page, _answered, 0, (90, 90)),
+    Operation("login POST", 960, _login_forms, _enter, 0, (250, 250)),
+    Operation("whole login", 480, _nothing, _whole_login, 2),
+    Operation("exchange", 640, _codes, _answered, 2, (950, 360)),
+    Operation("refresh", 640, _fresh_tokens, _refresh, 2, (900, 330)),
+    Operation("userinfo", 4_800, _userinfo, _answered, 0, (110, 160)),
+    Operation("introspection", 4_800, _introspection, _active, 0, (140, 190)),
+)
+
+
+def chosen(names: tuple[str, ...]) -> tuple[Operation, ...]:
+    """Return the operations called *names*, or all."""
+    unknown = set(names) - {operation.name for operation in OPERATIONS}
+    if unknown:
+        raise BenchError(f"No operation is called {', '.join(sorted(unknown))}.")
+    return tuple(each for each in OPERATIONS if not names or each.name in names)
