@@ -131,6 +131,7 @@ class Serving:
     listeners: dict[str, Listener] = attrs.field(factory=dict)
     _runners: list[web.AppRunner] = attrs.field(factory=list)
     _background: Background = attrs.field(factory=Background)
+    _closed: bool = False
 
     async def open(self, config: Config, limits: Limits, shared: bool) -> None:
         """Listen everywhere, and watch the certificate."""
@@ -154,7 +155,10 @@ class Serving:
             each.reload()
 
     async def close(self) -> None:
-        """Drain and close, everything, whatever fails."""
+        """Drain and close, everything, whatever fails; once."""
+        if self._closed:
+            return
+        self._closed = True
         # Readiness first: who asks while requests finish is told not to send more.
         self.served.health.drain()
         for name, listener in self.listeners.items():
