@@ -12,7 +12,7 @@ from aiohttp import web
 from ...errors import NotFoundPage, WrongRequest
 from ..channels import Handler, read_parameters, read_query
 from .flow import PARAMETERS, Flow, Flows, Passed, Step
-from .request import AuthorizationRequests
+from .request import AuthorizationRequests, parameters_of
 from .response import AuthorizationResponse
 from .select import chosen_for
 
@@ -43,9 +43,12 @@ class AuthorizationEndpoint:
     async def authorize(self, web_request: web.Request) -> web.StreamResponse:
         """Receive a request, or a browser that comes back by a link of ours."""
         query = read_query(web_request)
-        if "req" in query and "hmac" in query and "client_id" not in query:
-            flow = await self.flows.resume(web_request, AFTER_LOGIN)
-            return await self._walk(web_request, flow)
+        if "client_id" not in query:
+            if "req" in query and "hmac" in query:
+                flow = await self.flows.resume(web_request, AFTER_LOGIN)
+                return await self._walk(web_request, flow)
+            if "back" in query:
+                return await self._back(web_request, query["back"])
         params = web_request[PARAMETERS] = await read_parameters(web_request)
         flow = await self.requests.receive(
             web_request,
@@ -67,6 +70,14 @@ class AuthorizationEndpoint:
         if params.get("connector_id", connector_id) != connector_id:
             raise WrongRequest("Bad connector ID")
         return await self._walk(web_request, chosen_for(flow, connector_id))
+
+    async def _back(self, web_request: web.Request, flow_id: str) -> web.StreamResponse:
+        """Let the end user choose again: the same request, no connector yet."""
+        flow = await self.flows.begun(web_request, flow_id)
+        if flow.request.logged_in:
+            raise WrongRequest("This login is complete already. Please start again.")
+        web_request[PARAMETERS] = parameters_of(flow.request)
+        return await self._walk(web_request, chosen_for(flow, ""))
 
     def _walking(self, handler: Callable[[web.Request], Awaitable[Passed]]) -> Handler:
         async def handle(web_request: web.Request) -> web.StreamResponse:

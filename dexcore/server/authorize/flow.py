@@ -15,7 +15,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlencode
 
 import attrs
 import orjson
@@ -142,7 +141,7 @@ class Flows:
 
     def carries(self, web_request: web.Request, flow_id: str) -> bool:
         """Return whether the browser sent the cookie of flow *flow_id*."""
-        return COOKIE + flow_id in web_request.cookies
+        return _cookie(web_request, COOKIE + flow_id) is not None
 
     # — after the login ----------------------------------------------------------------
 
@@ -177,9 +176,8 @@ class Flows:
             raise or_else("The end user would have to be asked.")
         if not flow.stored:
             flow = await self._store(flow)
-        link = urlencode(
-            {"hmac": self._mac(flow.request, path), "req": flow.request.id}
-        )
+        # Both are letters, digits, "-" and "_": nothing to encode.
+        link = f"hmac={self._mac(flow.request, path)}&req={flow.request.id}"
         response = see_other(f"{self.issuer.path(path)}?{link}")
         mark = self._mark(flow.request.id)
         self._set_cookie(web_request, response, flow.request.id, mark)
@@ -231,8 +229,10 @@ class Flows:
         return f"{int(time.time()):x}.{self.sealer.seal(COOKIE + flow_id, plain)}"
 
     def _unseal(self, web_request: web.Request, flow_id: str) -> bytes | None:
-        cookie = web_request.cookies.get(COOKIE + flow_id)
-        if cookie is None or not is_id(flow_id):
+        if not is_id(flow_id):
+            return None
+        cookie = _cookie(web_request, COOKIE + flow_id)
+        if cookie is None:
             return None
         return self.sealer.open(COOKIE + flow_id, cookie.partition(".")[2])
 
@@ -255,6 +255,17 @@ class Flows:
             f"{name}={value}; Path={self.issuer.cookie_path}; Max-Age={age}; "
             f"HttpOnly{secure}; SameSite=Lax"
         )
+
+
+def _cookie(web_request: web.Request, name: str) -> str | None:
+    """Return one cookie; parsing them all would cost more than all else here."""
+    wanted = f"{name}="
+    for line in web_request.headers.getall(hdrs.COOKIE, ()):
+        for pair in line.split(";"):
+            stripped = pair.strip()
+            if stripped.startswith(wanted):
+                return stripped[len(wanted) :]
+    return None
 
 
 def _surplus(web_request: web.Request, name: str, size: int) -> list[str]:

@@ -6,7 +6,7 @@ back from there.  After a correct password the walk goes on inside the same requ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote, unquote, urlencode
@@ -45,7 +45,7 @@ from ..identity import claims_of
 from ..middleware import ADDRESS
 from ..pages import Pages
 from ..urls import Issuer
-from .flow import PARAMETERS, Flow, Flows, Passed, Step, StepRoute
+from .flow import Flow, Flows, Passed, Step, StepRoute
 from .select import AUTHORIZATION_CODE
 
 T = TypeVar("T")
@@ -186,26 +186,11 @@ class Login(Step):
         )
 
     async def _form(self, web_request: web.Request, flow: Flow) -> web.Response:
-        query = {"state": flow.request.id}
-        back = await self._back(web_request)
-        if back:
-            query = {"back": back, **query}
         connector = quote(flow.request.connector_id, safe="")
         path = self.issuer.path(f"/auth/{connector}/login")
-        response = see_other(f"{path}?{urlencode(query)}", status=302)
+        response = see_other(f"{path}?state={flow.request.id}", status=302)
         await self.flows.carry(web_request, flow, response)
         return response
-
-    async def _back(self, web_request: web.Request) -> str:
-        """Return the way back to the list, where there is one."""
-        if len(await self.logins.connectors.listed()) < 2:
-            return ""
-        params = {
-            name: value
-            for name, value in web_request[PARAMETERS].items()
-            if name != "connector_id"
-        }
-        return f"{self.issuer.path('/auth')}?{urlencode(params)}"
 
     # — the password form --------------------------------------------------------------
 
@@ -224,11 +209,9 @@ class Login(Step):
         if not isinstance(connector, PasswordConnector):
             raise WrongRequest(_GONE)
         if web_request.method != "POST":
-            return await self._negotiated(web_request, flow, opened) or self._page(
-                web_request, opened, connector, query
-            )
-        form = await read_form(web_request)
-        return await self._checked(web_request, flow, opened, connector, query, form)
+            negotiated = await self._negotiated(web_request, flow, opened)
+            return negotiated or await self._page(web_request, flow, opened)
+        return await self._checked(web_request, flow, opened, connector)
 
     async def _checked(
         self,
@@ -236,9 +219,8 @@ class Login(Step):
         flow: Flow,
         opened: OpenConnector,
         connector: PasswordConnector,
-        query: Mapping[str, str],
-        form: Mapping[str, str],
     ) -> Passed:
+        form = await read_form(web_request)
         username = form.get("login", "")
         suspect = (
             f"{web_request.get(ADDRESS, '')} {opened.record.id} {username.lower()}"
@@ -258,8 +240,8 @@ class Login(Step):
         )
         if identity is None:
             self.logins.refused(flow, "Invalid credentials.", user=username)
-            return self._page(
-                web_request, opened, connector, query, username=username, invalid=True
+            return await self._page(
+                web_request, flow, opened, status=401, username=username
             )
         self.guard.give_back(suspect)
         return self.logins.established(flow, identity)
@@ -283,41 +265,51 @@ class Login(Step):
         if isinstance(outcome, Identity):
             return self.logins.established(flow, outcome)
         if isinstance(outcome, Challenge) and isinstance(connector, PasswordConnector):
-            page = self._page(
-                web_request, opened, connector, read_query(web_request), status=401
-            )
+            page = await self._page(web_request, flow, opened, status=401)
             page.headers["WWW-Authenticate"] = outcome.www_authenticate
             return page
         return None
 
-    def _page(
+    async def _page(
         self,
         web_request: web.Request,
+        flow: Flow,
         opened: OpenConnector,
-        connector: PasswordConnector,
-        query: Mapping[str, str],
         *,
-        username: str = "",
-        invalid: bool = False,
         status: int = 200,
+        username: str | None = None,
     ) -> web.Response:
+        """Show the form; with *username* after a wrong password."""
+        connector = opened.connector
+        prompt = connector.prompt if isinstance(connector, PasswordConnector) else ""
+        several = len(await self.logins.connectors.listed()) > 1
         return self.pages.render(
             "password.html",
             web_request.path,
-            status=401 if invalid else status,
+            status=status,
             post_url=web_request.raw_path,
-            back_link=_own(query.get("back", "")),
-            username=username,
-            prompt=connector.prompt or "Username",
-            invalid=invalid,
+            back_link=f"{self.back}?back={flow.request.id}" if several else "",
+            username=username or "",
+            prompt=prompt or "Username",
+            invalid=username is not None,
             connector_name=opened.record.name,
-            signup_url=self.issuer.path("/signup")
-            if self.signup and opened.record.type == "local"
-            else "",
+            signup_url=self._signup_url(web_request, opened),
             show_remember_me=False,
             remember_me_checked=False,
             hidden={},
         )
+
+    @property
+    def back(self) -> str:
+        """The way back to the list of connectors."""
+        return self.issuer.path("/auth")
+
+    def _signup_url(self, web_request: web.Request, opened: OpenConnector) -> str:
+        """Return where strangers sign up, and come back here afterwards."""
+        if not self.signup or opened.record.type != "local":
+            return ""
+        here = urlencode({"back": web_request.raw_path})
+        return f"{self.issuer.path('/signup')}?{here}"
 
 
 def scopes_of(request: AuthRequest) -> Scopes:
@@ -326,9 +318,3 @@ def scopes_of(request: AuthRequest) -> Scopes:
         offline_access=oauth2_scopes.OFFLINE_ACCESS in request.scopes,
         groups=oauth2_scopes.GROUPS in request.scopes,
     )
-
-
-def _own(link: str) -> str:
-    """Return *link* if it stays here: an absolute path, nothing else."""
-    clean = link.startswith("/") and not link.startswith(("//", "/\\"))
-    return link if clean and not any(c < " " or c == "\\" for c in link) else ""

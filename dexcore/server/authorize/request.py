@@ -132,6 +132,24 @@ class AuthorizationRequests:
         return asked
 
 
+def parameters_of(request: AuthRequest) -> dict[str, str]:
+    """Return the parameters that make *request* again."""
+    found = {
+        "client_id": request.client_id,
+        "redirect_uri": request.redirect_uri,
+        "response_type": " ".join(request.response_types),
+        "scope": " ".join(request.scopes),
+        "state": request.state,
+        "nonce": request.nonce,
+        "prompt": request.prompt,
+        "max_age": str(request.max_age) if request.max_age >= 0 else "",
+        "approval_prompt": "force" if request.force_approval_prompt else "",
+        "code_challenge": request.pkce.code_challenge,
+        "code_challenge_method": request.pkce.code_challenge_method,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
 def _check_unsupported(params: Mapping[str, str]) -> None:
     # OpenID Connect Core section 6: what is not supported is refused, not ignored.
     if params.get("request"):
