@@ -339,7 +339,7 @@ def _check_plugins(config: Config, found: Findings, plugins: Types) -> None:
 
 def _options_of(use: _Use, offer: Offer, found: Findings) -> list[Problem]:
     section = use.config
-    if not section:
+    if not isinstance(section, Section):
         section = Section(at=found.at(use.path), strict=found.root.strict)
     try:
         return examine(section, offer.config)[1]

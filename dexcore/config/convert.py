@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import logging
@@ -16,6 +17,7 @@ import attrs
 
 from cattrs import BaseValidationError, Converter
 
+from ..errors import ConfigError
 from ..options import InvalidOption, fold, spelling
 from .document import Items, Mark, Section
 from .durations import parse_duration
@@ -153,6 +155,10 @@ class Structurer:
         if isinstance(value, bool | int | float):
             value = Written(value, container.text(key) or written(value))
         try:
+            if value is None:
+                raise InvalidOption(
+                    "this item is empty", remedy="Remove it, or write a value."
+                )
             return self.converter.structure(value, slot.type)
         except InvalidOption as error:
             message, remedy = error.message, error.remedy
@@ -239,13 +245,16 @@ class Structurer:
             key = section.find(error.key) if error.key else None
             at = section.at if key is None else section.position(key)
             self.report(at, error.message, error.remedy)
+        except ConfigError as error:
+            self.report(section.at, str(error).rstrip("."), "Change it accordingly.")
         except (ValueError, TypeError) as error:
             named = [a for a in error.args if isinstance(a, attrs.Attribute)]
             key = section.find(spelling(named[0])) if named else None
             at = section.at if key is None else section.position(key)
             secret = bool(named and named[0].metadata.get("secret"))
-            text = "a value is not allowed" if secret else str(error.args[0])
-            self.report(at, text, "Change it as the message says.")
+            shown = error.args and not secret
+            text = str(error.args[0]) if shown else "this is not allowed"
+            self.report(at, text, "Change it accordingly.")
         raise Broken
 
     # — Hooks, by type -----------------------------------------------------------------
@@ -285,15 +294,8 @@ class Structurer:
                 remedy='Write each item on a line of its own after "- ", or in [ ].',
             )
         slot = _item_slot(get_args(kind)[0])
-        made = []
-        for index, each in enumerate(value):
-            if each is None:
-                at = value.position(index)
-                self.report(at, "this item is empty", "Remove it, or write a value.")
-                self.broken.add(at)
-            else:
-                made.append(self.child(value, index, slot))
-        return container_of(kind)(made)
+        made = self._children(value, list(range(len(value))), slot)
+        return container_of(kind)(made.values())
 
     def _mapping(self, value: Any, kind: Any) -> Any:
         if not isinstance(value, Section):
@@ -305,8 +307,20 @@ class Structurer:
         if not kinds or kinds[1] is Any:
             return value
         slot = _item_slot(kinds[1])
-        present = (key for key, each in value.items() if each is not None)
-        return {key: self.child(value, key, slot) for key in present}
+        present = [key for key, each in value.items() if each is not None]
+        return self._children(value, present, slot)
+
+    def _children(
+        self, container: Section | Items, keys: list[Any], slot: Slot
+    ) -> dict[Any, Any]:
+        """Return the values under *keys*; look at all before one breaks the whole."""
+        made: dict[Any, Any] = {}
+        for key in keys:
+            with contextlib.suppress(Broken):
+                made[key] = self.child(container, key, slot)
+        if len(made) < len(keys):
+            raise Broken
+        return made
 
     def _union(self, value: Any, kind: Any) -> Any:
         choices = [each for each in get_args(kind) if each is not type(None)]

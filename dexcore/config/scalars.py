@@ -7,7 +7,7 @@ import enum
 import types
 import typing
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
@@ -140,7 +140,7 @@ def is_list(kind: Any) -> bool:
     return origin in (list, set, frozenset, collections.abc.Sequence)
 
 
-def container_of(kind: Any) -> Callable[[list[Any]], Any]:
+def container_of(kind: Any) -> Callable[[Iterable[Any]], Any]:
     """Return what makes a *kind* out of a list."""
     origin = get_origin(kind)
     return tuple if origin is collections.abc.Sequence else origin
