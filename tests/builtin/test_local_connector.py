@@ -200,10 +200,10 @@ class Unreachable(Collection[Password]):
     async def get(self, *key: str) -> Password:
         raise StorageUnavailable
 
-    async def list(self, **page: object) -> list[Password]:  # type: ignore[override]
+    async def list(self, **page: object) -> list[Password]:
         raise StorageUnavailable
 
-    async def update(self, *key: str, change: object) -> Password:  # type: ignore[override]
+    async def update(self, *key: str, change: object) -> Password:
         raise StorageUnavailable
 
     async def take(self, *key: str) -> Password:
