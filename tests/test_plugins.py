@@ -501,3 +501,9 @@ def test_the_report_is_a_table_or_json(install: Install) -> None:
     rows = json.loads(plugins.render_report(reports, as_json=True))
     [row] = [row for row in rows if row["distribution"] == "acme-bad-9"]
     assert (row["state"], row["entry_point"]) == ("broken", "connector.bad")
+
+
+def test_a_bare_entry_point_that_is_broken_is_the_reason(install: Install) -> None:
+    install("acme-bare", "1 / 0", "toy")
+    error = broken(lambda: plugins.find().connector_type("toy"))
+    assert (error.distribution, error.stage) == ("acme-bare", "import")
