@@ -67,6 +67,18 @@ class Connection(web.RequestHandler):
         super().__init__(*args, **kwargs)
         self._head_seconds = head_seconds
         self._head_timer: asyncio.TimerHandle | None = None
+        self._retired: asyncio.Future[None] | None = None
+
+    def retire(self) -> asyncio.Future[None] | None:
+        """Close once the request under way is answered; now, if there is none.
+
+        Returns what is done when the connection is gone, or ``None`` if it is.
+        """
+        if not self._request_in_progress:
+            self.force_close()
+            return None
+        self._retired = self._loop.create_future()
+        return self._retired
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock: a head must come."""
@@ -86,6 +98,19 @@ class Connection(web.RequestHandler):
         """Stop the clock."""
         self._stop()
         super().connection_lost(exc)
+        if self._retired is not None and not self._retired.done():
+            self._retired.set_result(None)
+
+    async def finish_response(
+        self,
+        request: web.BaseRequest,
+        resp: web.StreamResponse,
+        start_time: float | None,
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; the last one says that it is the last."""
+        if self._retired is not None and not resp.prepared:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,

@@ -12,7 +12,7 @@ import attrs
 from aiohttp import web
 
 from ..errors import ConfigError
-from .connections import Limits, connections
+from .connections import Connection, Limits, connections
 from .tls import Certificates
 
 #: How many connections may wait to be accepted.
@@ -112,16 +112,33 @@ class Listener:
 
 
 async def open_runner(app: web.Application) -> web.AppRunner:
-    """Return what serves *app*; its ``cleanup`` lets requests under way finish."""
+    """Return what serves *app*; :func:`drain` ends it."""
     runner = web.AppRunner(
         app,
         access_log=None,
         handle_signals=False,
-        # aiohttp waits twice: for the request, then for its task.
-        shutdown_timeout=DRAIN_SECONDS / 2,
+        # What has not ended by itself while draining is not waited for again.
+        shutdown_timeout=0.1,
     )
     await runner.setup()
     return runner
+
+
+async def drain(runner: web.AppRunner, seconds: float = DRAIN_SECONDS) -> None:
+    """Let requests under way finish for up to *seconds*; then close everything.
+
+    Idle connections close at once.  A body that is still arriving may arrive: aiohttp's
+    own shutdown would not read it.
+    """
+    # A request that has been read but not begun begins.
+    await asyncio.sleep(0)
+    server = runner.server
+    if server is not None:
+        found = [each for each in server.connections if isinstance(each, Connection)]
+        waiting = [future for each in found if (future := each.retire()) is not None]
+        if waiting:
+            await asyncio.wait(waiting, timeout=seconds)
+    await runner.cleanup()
 
 
 def _joined(host: str, port: int) -> str:

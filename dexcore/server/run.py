@@ -22,7 +22,7 @@ from ..config.model import Config
 from .background import Background
 from .connections import Limits
 from .health import Health
-from .listen import Listener, open_runner
+from .listen import Listener, drain, open_runner
 from .tls import INTERVAL, Certificates
 
 TELEMETRY = "http/telemetry"
@@ -168,7 +168,7 @@ class Serving:
             stack.push_async_callback(self.served.close)
             # An exit stack goes backwards: telemetry was opened first and goes last.
             for runner in self._runners:
-                stack.push_async_callback(runner.cleanup)
+                stack.push_async_callback(drain, runner)
                 if runner is self._runners[0]:
                     stack.callback(self._refuse)
             await self._background.close()

@@ -20,7 +20,6 @@ from dexcore.server.listen import parse_address
 from dexcore.server.run import Serving, serving
 from dexcore.server.tls import Certificates
 
-
 #: asyncio may drop the connection before the client has read why.
 REFUSED = (ssl.SSLError, ConnectionResetError)
 
