@@ -60,6 +60,8 @@ def _measuring(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--client-secret", default=defaults.client_secret),
         click.option("--redirect-uri", default=defaults.redirect_uri),
         click.option("--connector", "connectors", multiple=True),
+        click.option("--refresh-connector", "refresh_connectors", multiple=True),
+        click.option("--refresh-client", "refresh_clients", multiple=True),
         click.option("--username", default=defaults.username),
         click.option("--password", default=defaults.password),
         click.option("--scope", default=defaults.scope),
@@ -89,7 +91,14 @@ class Settings:
         """Return the settings, and the account among *options*."""
         named = {field.name for field in attrs.fields(Account)}
         account = {key: options.pop(key) for key in list(options) if key in named}
-        account["connectors"] = account["connectors"] or Account().connectors
+        if account["connectors"]:  # not the ones of bench/config.yaml
+            account["refresh_connectors"] = (
+                account["refresh_connectors"] or account["connectors"]
+            )
+            account["refresh_clients"] = account["refresh_clients"] or (
+                account["client_id"],
+            )
+        account = {name: value for name, value in account.items() if value != ()}
         return cls(account=Account(**account), **options)
 
 

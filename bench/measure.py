@@ -16,6 +16,7 @@ from .provider import Provider, User
 from .wire import BenchError
 
 CONNECTIONS = 16
+_ROUND_WITHIN = 90.0  # seconds
 
 
 @attrs.frozen
@@ -58,6 +59,8 @@ async def interleaved(
     results = []
     for operation in operations:
         per_user = max(1, round(operation.count * scale / connections))
+        if operation.refreshing:
+            per_user = min(per_user, len(providers[0].account.refresh_clients))
         measured: dict[str, list[Round]] = {one.name: [] for one in providers}
         refusals: dict[str, str] = {}
         for _ in range(rounds):
@@ -87,21 +90,24 @@ async def one_round(
     operation: Operation, provider: Provider, per_user: int, connections: int
 ) -> Round:
     """Let *connections* users each do *operation* *per_user* times."""
-    users = provider.users(connections)
+    users = provider.users(connections, refreshing=operation.refreshing)
     try:
-        prepared = await asyncio.gather(
-            *(operation.prepare(user, per_user) for user in users)
-        )
-        latencies: list[float] = []
-        cpu, begun = process.cpu_seconds(provider.pid), time.perf_counter()
-        await asyncio.gather(
-            *(
-                _work(operation, user, items, latencies)
-                for user, items in zip(users, prepared, strict=True)
+        async with asyncio.timeout(_ROUND_WITHIN):
+            prepared = await asyncio.gather(
+                *(operation.prepare(user, per_user) for user in users)
             )
-        )
-        wall = time.perf_counter() - begun
-        cpu = process.cpu_seconds(provider.pid) - cpu
+            latencies: list[float] = []
+            cpu, begun = process.cpu_seconds(provider.pid), time.perf_counter()
+            await asyncio.gather(
+                *(
+                    _work(operation, user, items, latencies)
+                    for user, items in zip(users, prepared, strict=True)
+                )
+            )
+            wall = time.perf_counter() - begun
+            cpu = process.cpu_seconds(provider.pid) - cpu
+    except TimeoutError:
+        raise BenchError(f"A round took longer than {_ROUND_WITHIN} s.") from None
     finally:
         for user in users:
             user.connection.close()

@@ -20,7 +20,8 @@ class Operation:
 
     ``count`` is how many make a round, ``prepare`` makes that many items for one user
     beforehand, ``act`` is what is measured.  ``signatures`` is how many RSA signatures
-    it takes, ``limits`` the processor time it may take (µs, RS256 and ES256).
+    it takes, ``limits`` the processor time it may take (µs, RS256 and ES256);
+    ``refreshing`` users come through connectors that remember something.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Operation:
     act: Act
     signatures: int = 0
     limits: tuple[int, int] | None = None
+    refreshing: bool = False
 
 
 def _expect(answer: Answer, *statuses: int) -> None:
@@ -83,8 +85,7 @@ async def _login_forms(
 
 async def _enter(user: User, item: tuple[LoginForm, dict[str, str]]) -> None:
     form, user.cookies = item
-    if not await user.enter(form):
-        raise BenchError("The login ended without a code.")
+    await user.enter(form)
 
 
 async def _nothing(user: User, count: int) -> list[None]:
@@ -99,15 +100,17 @@ async def _codes(user: User, count: int) -> list[bytes]:
     return [user.exchange(await user.code()) for _ in range(count)]
 
 
-async def _fresh_tokens(user: User, count: int) -> list[None]:
-    await user.get_tokens()
-    if "refresh_token" not in user.tokens:
-        raise BenchError("No refresh token was issued.")
-    return [None] * count
-
-
-async def _refresh(user: User, _: None) -> None:
-    user.keep(await user.connection.send(user.refresh()))
+async def _refresh_tokens(user: User, count: int) -> list[bytes]:
+    """Get a refresh token for as many clients as there are refreshes to do."""
+    clients = user.account.refresh_clients or (user.client_id,)
+    if count > len(clients):
+        raise BenchError(f"{count} refreshes each, but {len(clients)} clients.")
+    requests = []
+    for client in clients[:count]:
+        user.client_id, user.tokens = client, {}
+        await user.get_tokens()
+        requests.append(user.refresh())
+    return requests
 
 
 async def _userinfo(user: User, count: int) -> list[bytes]:
@@ -120,7 +123,7 @@ async def _introspection(user: User, count: int) -> list[bytes]:
     await user.get_tokens()
     path = user.provider.path("introspection_endpoint")
     form = {"token": str(user.tokens["access_token"])}
-    return [user.provider.address.post(path, form, user.account.basic)] * count
+    return [user.provider.address.post(path, form, user.account.basic())] * count
 
 
 async def _active(user: User, request: bytes) -> None:
@@ -138,7 +141,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("login POST", 960, _login_forms, _enter, 0, (250, 250)),
     Operation("whole login", 480, _nothing, _whole_login, 2),
     Operation("exchange", 640, _codes, _answered, 2, (950, 360)),
-    Operation("refresh", 640, _fresh_tokens, _refresh, 2, (900, 330)),
+    Operation("refresh", 640, _refresh_tokens, _answered, 2, (900, 330), True),
     Operation("userinfo", 4_800, _userinfo, _answered, 0, (110, 160)),
     Operation("introspection", 4_800, _introspection, _active, 0, (140, 190)),
 )

@@ -27,21 +27,24 @@ class Account:
     """The client that asks for tokens and the user who logs in.
 
     With several ``connectors`` the users are spread over them, so that they are
-    different people.
+    different people.  Refresh tokens are asked for through ``refresh_connectors``, for
+    ``refresh_clients`` in turn: dex's refresh never ends where the connector remembers
+    nothing about a user, nor does the second one of a token.
     """
 
     client_id: str = "bench"
     client_secret: str = "bench-secret"
     redirect_uri: str = "http://127.0.0.1:1/callback"
     connectors: tuple[str, ...] = tuple(f"mock-{n:02}" for n in range(16))
+    refresh_connectors: tuple[str, ...] = tuple(f"callback-{n:02}" for n in range(16))
+    refresh_clients: tuple[str, ...] = tuple(f"bench-{n:02}" for n in range(40))
     username: str = "jane"
     password: str = "password"
     scope: str = "openid email profile groups offline_access"
 
-    @property
-    def basic(self) -> dict[str, str]:
-        """The client's credentials (RFC 6749 section 2.3.1)."""
-        pair = f"{quote(self.client_id)}:{quote(self.client_secret)}"
+    def basic(self, client_id: str = "") -> dict[str, str]:
+        """Return a client's credentials (RFC 6749 section 2.3.1)."""
+        pair = f"{quote(client_id or self.client_id)}:{quote(self.client_secret)}"
         return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
 
 
@@ -75,9 +78,10 @@ class Provider:
             return base + "/.well-known/openid-configuration"
         return urlsplit(str(self.endpoints[endpoint])).path
 
-    def users(self, count: int) -> list[User]:
+    def users(self, count: int, *, refreshing: bool = False) -> list[User]:
         """Return users with a connection each."""
-        named = self.account.connectors or ("",)
+        account = self.account
+        named = account.refresh_connectors if refreshing else account.connectors
         return [User(self, named[n % len(named)]) for n in range(count)]
 
 
@@ -96,6 +100,7 @@ class User:
         self.provider = provider
         self.account = provider.account
         self.connector = connector
+        self.client_id = provider.account.client_id
         self.connection = Connection(provider.address)
         self.cookies: dict[str, str] = {}
         self.tokens: dict[str, Any] = {}
@@ -109,7 +114,7 @@ class User:
             path += "/" + quote(self.connector, safe="")
         account = self.account
         query = {
-            "client_id": account.client_id,
+            "client_id": self.client_id,
             "redirect_uri": account.redirect_uri,
             "response_type": "code",
             "scope": account.scope,
@@ -122,16 +127,39 @@ class User:
 
     async def open_login(self) -> LoginForm:
         """Begin a login in a fresh browser and stop at the password."""
+        begun = await self._begin()
+        if isinstance(begun, str):
+            raise BenchError(f"{self.connector} asks for no password.")
+        return begun
+
+    async def _begin(self) -> LoginForm | str:
         self.cookies = {}
-        target, answer = "", await self._send(self.authorization_request())
+        target, answer = await self._follow("", self.authorization_request())
+        return self._code(target) or self._filled_in(target, answer)
+
+    async def _follow(self, target: str, request: bytes) -> tuple[str, Answer]:
+        """Go on until a page comes, or the way leads back to the app."""
+        answer = await self._send(request)
         for _ in range(_HOPS):
             if answer.status not in _REDIRECTS:
-                break
-            target = _target(urljoin(self._url(target), answer.header("Location")))
+                return target, answer
+            url = urljoin(self._url(target), answer.header("Location"))
+            if url.startswith(self.account.redirect_uri):
+                return url, answer
+            target = _target(url)
             answer = await self._send(
                 self.provider.address.get(target, self._cookies())
             )
-        return self._filled_in(target, answer)
+        raise BenchError("The login does not end.")
+
+    def _code(self, url: str) -> str:
+        """Return the code in *url*, or "" if the app has not been reached."""
+        if not url.startswith(self.account.redirect_uri):
+            return ""
+        code = dict(parse_qsl(urlsplit(url).query)).get("code", "")
+        if not code:
+            raise BenchError(f"The login ended without a code: {url}")
+        return code
 
     def _filled_in(self, target: str, answer: Answer) -> LoginForm:
         page = parse(self._url(target), answer.status, answer.body.decode(), {})
@@ -152,29 +180,17 @@ class User:
 
     async def enter(self, form: LoginForm) -> str:
         """Send the password; follow the provider's own redirects; return the code."""
-        answer, target = await self._send(form.post), form.page
-        for _ in range(_HOPS):
-            if answer.status not in _REDIRECTS:
-                raise BenchError(self._stuck(target, answer))
-            url = urljoin(self._url(target), answer.header("Location"))
-            if url.startswith(self.account.redirect_uri):
-                return dict(parse_qsl(urlsplit(url).query)).get("code", "")
-            target = _target(url)
-            answer = await self._send(
-                self.provider.address.get(target, self._cookies())
-            )
-        raise BenchError("The login does not end.")
-
-    def _stuck(self, target: str, answer: Answer) -> str:
-        words = _words(self._url(target), answer)
-        return f"After the password {answer.status} came instead of a code: {words}"
+        target, answer = await self._follow(form.page, form.post)
+        code = self._code(target)
+        if not code:
+            words = _words(self._url(target), answer)
+            raise BenchError(f"{answer.status} instead of a code: {words}")
+        return code
 
     async def code(self) -> str:
         """Log in and return an authorization code."""
-        code = await self.enter(await self.open_login())
-        if not code:
-            raise BenchError("The login ended without a code.")
-        return code
+        begun = await self._begin()
+        return begun if isinstance(begun, str) else await self.enter(begun)
 
     # — codes and tokens ---------------------------------------------------------------
 
@@ -189,13 +205,16 @@ class User:
 
     def refresh(self) -> bytes:
         """Return the request that makes new tokens of the refresh token in hand."""
+        if "refresh_token" not in self.tokens:
+            raise BenchError("No refresh token was issued.")
         return self._token(
             grant_type="refresh_token", refresh_token=str(self.tokens["refresh_token"])
         )
 
     def _token(self, **form: str) -> bytes:
         path = self.provider.path("token_endpoint")
-        return self.provider.address.post(path, form, self.account.basic)
+        credentials = self.account.basic(self.client_id)
+        return self.provider.address.post(path, form, credentials)
 
     def bearer(self) -> dict[str, str]:
         """Return the header that carries the access token."""
