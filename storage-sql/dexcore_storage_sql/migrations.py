@@ -12,26 +12,26 @@ _DEX_COUNT = "migrations"
 _OUR_COUNT = "dexcore_migrations"
 
 
-def migrate(session: SQLiteSession, dex: tuple[Step, ...] = DEX) -> None:
+def migrate(session: SQLiteSession) -> None:
     """Do what is missing of dex's steps and of ours.
 
     Several processes may do this at once: the first does it.  Raises ``StorageError``
     for a database of a newer dex or dexcore, and for one of dex's other, ``ent``,
     schema.
     """
-    if not _is_current(session, dex):
-        session.begin()
-        try:
-            _advance(session, _DEX_COUNT, dex)
-            if dex is DEX:
-                _advance(session, _OUR_COUNT, OURS)
-        except BaseException:
-            session.rollback()
-            raise
-        session.commit()
+    if _is_current(session):
+        return
+    session.begin()
+    try:
+        _advance(session, _DEX_COUNT, DEX)
+        _advance(session, _OUR_COUNT, OURS)
+    except BaseException:
+        session.rollback()
+        raise
+    session.commit()
 
 
-def _is_current(session: SQLiteSession, dex: tuple[Step, ...]) -> bool:
+def _is_current(session: SQLiteSession) -> bool:
     """Return whether nothing is to be done, without keeping others from writing."""
     tables = _tables(session)
     if _DEX_COUNT not in tables:
@@ -42,12 +42,12 @@ def _is_current(session: SQLiteSession, dex: tuple[Step, ...]) -> bool:
             )
         return False
     done = _count(session, _DEX_COUNT)
-    _check_known(_DEX_COUNT, done, dex)
+    _check_known(_DEX_COUNT, done, DEX)
     if _OUR_COUNT not in tables:
         return False
     ours = _count(session, _OUR_COUNT)
     _check_known(_OUR_COUNT, ours, OURS)
-    return done == len(dex) and ours == len(OURS)
+    return done == len(DEX) and ours == len(OURS)
 
 
 def _check_known(table: str, done: int, steps: tuple[Step, ...]) -> None:

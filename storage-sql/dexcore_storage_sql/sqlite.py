@@ -99,7 +99,7 @@ def connect(file: str, *, synchronous: str = "full") -> SQLiteSession:
     """Open *file*, make it if it is not there; raise ``StorageUnavailable``."""
     name, is_uri = _driver_name(file)
     try:
-        if not is_memory(file):
+        if not is_memory(file) and "mode=ro" not in file:
             _make(_path(file))
         session = SQLiteSession(
             sqlite3.connect(

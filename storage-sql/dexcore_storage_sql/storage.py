@@ -28,7 +28,7 @@ from .sqlite import SQLiteSession, connect, is_memory, use_journal
 R = TypeVar("R")
 T = TypeVar("T")
 
-_SWEPT_AT_ONCE = 500  # rows: a few milliseconds, then others have their turn
+_SWEPT_AT_ONCE = 100  # rows: a few milliseconds, then others have their turn
 _PING_TIMEOUT = 5.0  # seconds; a disk that hangs longer is not there
 
 
@@ -97,12 +97,16 @@ class SQLiteStorage(Storage):
 
     async def _sweep(self, kind: Kind[Any], now: datetime) -> int:
         collection = attrgetter(kind.collection)
+        loop = asyncio.get_running_loop()
         total, removed = 0, _SWEPT_AT_ONCE
         while removed == _SWEPT_AT_ONCE:
+            started = loop.time()
             removed = await self._writer.write(
                 lambda own: collection(own).sweep(now, _SWEPT_AT_ONCE)
             )
             total += removed
+            # At least half of the time is everybody else's.
+            await asyncio.sleep(loop.time() - started)
         return total
 
 
