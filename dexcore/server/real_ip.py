@@ -62,7 +62,8 @@ class RealIP:
         if address is None or not self._trusts(address):
             return peer
         for hop in reversed(hops.split(",")):
-            address = _parse(hop.strip())
+            # A zone may be any text, and names an interface of a machine not ours.
+            address = None if "%" in hop else _parse(hop.strip())
             if address is None:
                 break
             if not self._trusts(address):
