@@ -20,11 +20,13 @@ import re
 import sys
 import time
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, BinaryIO
 
+import attrs
 import orjson
 
 from ..config.model import Logger
@@ -89,9 +91,9 @@ def configure(options: Logger, stream: BinaryIO | None = None) -> Lines:
     return lines
 
 
-def formatter(options: Logger) -> logging.Formatter:
+def formatter(options: Logger) -> _Formatter:
     """Return the formatter ``logger.format`` names."""
-    formats: dict[str, Callable[[frozenset[str]], logging.Formatter]]
+    formats: dict[str, Callable[[frozenset[str]], _Formatter]]
     formats = {"text": Text, "json": JSON, "": Text}
     try:
         chosen = formats[options.format.lower()]
@@ -105,9 +107,10 @@ def formatter(options: Logger) -> logging.Formatter:
 class Lines(logging.Handler):
     """Writes lines; those that can wait are written together."""
 
-    def __init__(self, stream: BinaryIO, formatter: logging.Formatter) -> None:
+    def __init__(self, stream: BinaryIO, formatter: _Formatter) -> None:
         super().__init__()
         self.stream = stream
+        self.style = formatter
         self.setFormatter(formatter)
         self._waiting: list[str] = []
         self._size = 0
@@ -126,6 +129,16 @@ class Lines(logging.Handler):
                 self._wait()
         except Exception:
             self.handleError(record)
+
+    def add(self, line: str) -> None:
+        """Let a finished line wait with the others."""
+        with self.lock:  # type: ignore[union-attr]  # made by Handler.__init__
+            self._waiting.append(line)
+            self._size += len(line)
+        if self._size >= BUFFER:
+            self.flush()
+        elif self._timer is None:
+            self._wait()
 
     def flush(self) -> None:
         """Write what waits."""
@@ -154,6 +167,55 @@ class Lines(logging.Handler):
             self._timer = loop.call_later(PATIENCE, self.flush)
 
 
+@attrs.frozen
+class Access:
+    """One answered request, as the access log tells of it.  ``size`` in bytes.
+
+    ``path`` is without the query, which carries codes, states and hints.
+    """
+
+    method: str
+    path: str
+    handler: str
+    status: int
+    seconds: float
+    size: int
+    request_id: str
+    address: str
+
+    def fields(self) -> dict[str, Any]:
+        """Return it as fields of a record, those of :func:`bind` left out."""
+        return {
+            "method": self.method,
+            "path": self.path,
+            "handler": self.handler,
+            "status": self.status,
+            "seconds": round(self.seconds, 6),
+            "bytes": self.size,
+        }
+
+
+def note(access: Access, level: int) -> None:
+    """Write *access* to the access log.
+
+    Every request comes here, so the usual line is made by hand: a record, its formatter
+    and looking for the calling line cost as much as answering.
+    """
+    if not _access.isEnabledFor(level):
+        return
+    for handler in _access.root.handlers:
+        if isinstance(handler, Lines) and level == logging.INFO:
+            line = handler.style.access(access)
+            if line:
+                handler.add(line)
+                return
+    extra = {"fields": access.fields(), "buffered": True}
+    _access.log(level, "request", extra=extra)
+
+
+_access = logging.getLogger("dexcore.access")
+
+
 class _Formatter(logging.Formatter):
     """What both formats share: the fields of a record and the time."""
 
@@ -175,6 +237,14 @@ class _Formatter(logging.Formatter):
             return {k: v for k, v in found.items() if k not in self.excluded}
         return found
 
+    def access(self, access: Access) -> str:
+        """Return the line of the access log; "" if fields of it are excluded."""
+        return "" if self.excluded else self.access_line(access)
+
+    @abstractmethod
+    def access_line(self, access: Access) -> str:
+        """Return the line, with its line break."""
+
     def when(self, created: float) -> str:
         """Return a UTC time as RFC 3339 writes it, with milliseconds."""
         second = int(created)
@@ -188,6 +258,16 @@ class _Formatter(logging.Formatter):
 
 class Text(_Formatter):
     """``time=… level=INFO msg="listening on" server=http``."""
+
+    def access_line(self, access: Access) -> str:
+        """Return the line, with its line break."""
+        return (
+            f"time={self.when(time.time())} level=INFO msg=request"
+            f" method={quoted(access.method)} path={quoted(access.path)}"
+            f" handler={access.handler} status={access.status}"
+            f" seconds={access.seconds:.6f} bytes={access.size}"
+            f" request_id={access.request_id} client_remote_addr={access.address}\n"
+        )
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, with its line break."""
@@ -207,6 +287,18 @@ class Text(_Formatter):
 
 class JSON(_Formatter):
     """One object per line."""
+
+    def access_line(self, access: Access) -> str:
+        """Return the line, with its line break."""
+        entry = {
+            "time": self.when(time.time()),
+            "level": "INFO",
+            "msg": "request",
+            **access.fields(),
+            "request_id": access.request_id,
+            "client_remote_addr": access.address,
+        }
+        return orjson.dumps(entry, option=_OPTIONS).decode()
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, with its line break."""

@@ -21,6 +21,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from ..errors import TooSlow
 from . import logs
+from .logs import Access
 from .metrics import Metrics
 from .real_ip import RealIP
 
@@ -42,7 +43,6 @@ UNKNOWN = "unknown"
 #: Answers for whoever failed, and says so in the log.
 Unexpected = Callable[[web.Request, Exception], web.StreamResponse]
 
-_access = logging.getLogger("dexcore.access")
 _log = logging.getLogger("dexcore.server")
 
 
@@ -164,24 +164,13 @@ class _Front:
     def _note(
         self, request: web.Request, name: str, status: int, seconds: float, size: int
     ) -> None:
-        level = logging.DEBUG if name in self.quiet else logging.INFO
-        if not _access.isEnabledFor(level):
-            return
-        fields = {
-            "method": request.method,
-            # Without the query: it carries codes, states and hints.
-            "path": request.rel_url.raw_path[:256],
-            "handler": name,
-            "status": status,
-            "seconds": round(seconds, 6),
-            "bytes": size,
-        }
-        extra = {"fields": fields, "buffered": True}
-        # Made by hand: looking for the calling line costs as much as the rest.
-        entry = _access.makeRecord(
-            _access.name, level, "", 0, "request", (), None, extra=extra
+        path = request.rel_url.raw_path[:256]
+        id, address = request[REQUEST_ID], request[ADDRESS]
+        method = request.method
+        logs.note(
+            Access(method, path, name, status, seconds, size, id, address),
+            logging.DEBUG if name in self.quiet else logging.INFO,
         )
-        _access.handle(entry)
 
 
 def new_id() -> str:
