@@ -18,7 +18,13 @@ from aiohttp import ClientSession
 from dexcore.config.model import Config, Telemetry, Web
 from dexcore.errors import ConfigError
 from dexcore.server.connections import Limits
-from dexcore.server.listen import free_address, parse_address
+from dexcore.server.listen import (
+    Listener,
+    drain,
+    free_address,
+    open_runner,
+    parse_address,
+)
 from dexcore.server.run import Serving, serving
 
 Serve = Callable[..., AbstractAsyncContextManager[Serving]]
@@ -296,3 +302,20 @@ async def test_an_idle_connection_does_not_delay_the_end(serve: Serve) -> None:
         assert time.monotonic() - started < 1
         assert await reader.read() == b""
         writer.close()
+
+
+async def test_a_request_that_never_ends_does_not_keep_us_from_ending(
+    small: type[Any],
+) -> None:
+    server = small()
+    runner = await open_runner(server.web)
+    listener = Listener("http", "web.http", "127.0.0.1:0")
+    await listener.open(runner, Limits())
+    reader, writer = await asyncio.open_connection(*parse_address(listener.bound, ""))
+    writer.write(b"GET /dex/slow HTTP/1.1\r\nHost: x\r\n\r\n")
+    await server.entered.wait()
+    listener.refuse()
+    async with asyncio.timeout(5):
+        await drain(runner, 0.1)
+        assert await reader.read() == b""
+    writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 
@@ -16,6 +17,7 @@ import trustme
 
 from dexcore.config.model import Config, Web
 from dexcore.errors import ConfigError
+from dexcore.server.connections import Limits
 from dexcore.server.listen import parse_address
 from dexcore.server.run import Serving, serving
 from dexcore.server.tls import Certificates
@@ -245,6 +247,21 @@ async def test_versions_are_those_of_the_file(
         else:
             with pytest.raises(REFUSED):
                 await asking
+
+
+async def test_a_handshake_that_is_never_finished_ends(
+    small: type[Any], config: Config, files: Files
+) -> None:
+    secure = attrs.evolve(config, web=files.web)
+    limits = Limits(handshake_seconds=0.1)
+    async with serving(secure, small().open, limits=limits) as running:
+        host, port = parse_address(running.listeners["https"].bound, "")
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"\x16\x03\x01")
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        assert await serial(running, files)
 
 
 async def test_only_http_1_is_offered(running: Serving, files: Files) -> None:
