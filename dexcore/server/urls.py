@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import attrs
 
@@ -49,3 +49,11 @@ class Issuer:
     def absolute(self, path: str) -> str:
         """Return the absolute URL of *path* below the issuer."""
         return f"{self.origin}{self.base}{path}"
+
+    def signup(self, back: str = "") -> str:
+        """Return where strangers sign up, and what they go *back* to afterwards.
+
+        A way back that is too long is left out: proxies refuse lines over 8 KB.
+        """
+        query = urlencode({"back": back}) if back else ""
+        return self.path("/signup") + (f"?{query}" if 0 < len(query) < 4096 else "")

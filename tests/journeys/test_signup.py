@@ -300,6 +300,26 @@ async def test_the_page_leads_back_to_the_login_it_came_from(world):
     assert login in answer.links
 
 
+async def test_who_signs_up_on_the_way_goes_on_where_they_were(make_world):
+    two = "connectors: [{type: mockCallback, id: mock, name: Example}]\n"
+    world = await make_world(CONFIG + SIGNUP + two)
+    browser = world.browser()
+    choices = await world.ask(browser)
+    (signup,) = [link for link in choices.links if link.startswith(PATH)]
+    done = await fill_in(world, browser, signup)
+    choices = await browser.get(done.links[0])
+    (local,) = [link for link in choices.links if "/auth/local" in link]
+    form = await browser.follow(await browser.get(local))
+    (signup,) = [link for link in form.links if link.startswith(PATH)]
+    done = await fill_in(world, browser, signup, email="b@example.com")
+    form = await browser.get(done.links[0])
+    login = {"login": "b@example.com", "password": "password123"}
+    landed = await browser.post(form.url, data=login)
+
+    assert landed.params["state"] == "xyz"
+    assert landed.params["code"]
+
+
 @pytest.mark.parametrize(
     "back",
     [

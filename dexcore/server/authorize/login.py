@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote
 
 import attrs
 
@@ -308,8 +308,7 @@ class Login(Step):
         """Return where strangers sign up, and come back here afterwards."""
         if not self.signup or opened.record.type != "local":
             return ""
-        here = urlencode({"back": web_request.raw_path})
-        return f"{self.issuer.path('/signup')}?{here}"
+        return self.issuer.signup(web_request.raw_path)
 
 
 def scopes_of(request: AuthRequest) -> Scopes:

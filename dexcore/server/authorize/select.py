@@ -64,6 +64,7 @@ class SelectConnector(Step):
 
     def _page(self, web_request: web.Request, offered: list[Listed]) -> web.Response:
         query = urlencode(web_request[PARAMETERS])
+        here = f"{self.issuer.path('/auth')}?{query}"
         choices = tuple(
             Choice(
                 listed.id,
@@ -78,7 +79,7 @@ class SelectConnector(Step):
             "login.html",
             web_request.path,
             connectors=choices,
-            signup_url=self.issuer.path("/signup") if self.signup else "",
+            signup_url=self.issuer.signup(here) if self.signup else "",
         )
 
 
