@@ -147,7 +147,7 @@ class Channels:
     def _to_client_by_browser(
         self, request: web.Request, refusal: OAuthError
     ) -> web.Response:
-        reply_to = request.get(REPLY_TO)
+        reply_to: ReplyTo | None = request.get(REPLY_TO)
         if reply_to is None or refusal.status in (413, 429):
             return self.page(request, refusal)
         log.info(
