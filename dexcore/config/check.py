@@ -8,7 +8,7 @@ import os
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
@@ -186,11 +186,9 @@ def _check_wisdom(config: Config, found: Findings) -> None:
 
 
 def _check_transport(config: Config, found: Findings) -> None:
-    issuer = (
-        urlsplit(config.issuer) if found.at(("issuer",)) not in found.broken else None
-    )
-    if issuer is None or not issuer.hostname:
-        return
+    issuer = _url(config.issuer)
+    if not issuer.hostname:
+        return  # said already
     web = config.web
     if issuer.scheme == "http" and not _is_loopback(issuer.hostname):
         # OpenID Connect Core section 16.17
@@ -290,11 +288,15 @@ def _check_secrets(config: Config, found: Findings) -> None:
 
 
 def _is_readable(uri: str) -> bool:
-    try:
-        url = urlsplit(uri)
-    except ValueError:
-        return False
+    url = _url(uri)
     return url.scheme == "http" and not _is_loopback(url.hostname or "")
+
+
+def _url(text: str) -> SplitResult:
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return urlsplit("")
 
 
 def _is_loopback_address(address: str) -> bool:

@@ -259,7 +259,7 @@ class _Document:
             if kind == "float":
                 return float(re.sub(r"^([-+]?)\.(?=[inIN])", r"\1", node.value))
             return loader.construct_object(node)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, IndexError):
             self._add(self._at(node), f"this is no {kind}", "Remove the tag.")
             return node.value
 

@@ -270,6 +270,23 @@ def test_an_unknown_option_of_a_plugin_is_a_warning(plugins: Any) -> None:
     assert (problem.severity, problem.remedy) == ("warning", "Did you mean mode?")
 
 
+def test_a_url_that_is_none_is_no_stumbling_block() -> None:
+    text = BASE.replace("127.0.0.1:5556/dex", "[id") + client(
+        redirectURIs=["http://[a"]
+    )
+    [problem] = found(text)
+    assert "is not a URL" in problem.message
+
+
+def test_a_static_password_with_two_hashes_is_a_warning() -> None:
+    text = BASE + (
+        "staticPasswords:\n"
+        f"- {{email: a, userID: '1', hash: {HASH}, hashFromEnv: OTHER}}\n"
+    )
+    [problem] = found(text)
+    assert "hashFromEnv is ignored" in problem.message
+
+
 def test_errors_and_advice_come_together_in_the_order_of_the_file() -> None:
     problems = found(
         "issuer: http://id.example.com\nstorage: {type: memory}\nweb: {}\n"
