@@ -182,20 +182,14 @@ def _with_nanoseconds(time: datetime, text: str) -> datetime:
 # — Shapes -----------------------------------------------------------------------------
 
 _Convert = Callable[[Any], Any]
-_ZERO: dict[Any, Any] = {
-    str: "",
-    int: 0,
-    bool: False,
-    bytes: b"",
-    datetime: records.ZERO_TIME,
-}
+_ZERO: dict[Any, Any] = {str: "", int: 0, bool: False}
 
 
 def _decoded(data: bytes | str, value: _Convert) -> Any:
     try:
         return value(orjson.loads(data))
-    except (TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f"The JSON is not of the expected shape: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"This is not the expected JSON: {error}") from error
 
 
 def _converters(shape: Any, names: Names) -> tuple[_Convert, _Convert]:
@@ -213,12 +207,38 @@ def _converters(shape: Any, names: Names) -> tuple[_Convert, _Convert]:
         return _sequence(of[0], names)
     if origin is Mapping:
         return _mapping(of[1], names)
-    zero = _ZERO.get(shape)
-    return _same, lambda data: zero if data is None else data
+    return _same, _scalar(shape)
 
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _scalar(shape: type[Any]) -> _Convert:
+    zero = _ZERO[shape]
+
+    def to_value(data: Any) -> Any:
+        if type(data) is shape:
+            return data
+        return zero if data is None else _refuse(data, shape)
+
+    return to_value
+
+
+def _list(data: Any) -> list[Any]:
+    if type(data) is list:
+        return data
+    return [] if data is None else _refuse(data, list)
+
+
+def _dict(data: Any) -> dict[str, Any]:
+    if type(data) is dict:
+        return data
+    return {} if data is None else _refuse(data, dict)
+
+
+def _refuse(data: Any, shape: type[T]) -> T:
+    raise TypeError(f"{type(data).__name__} instead of {shape.__name__}")
 
 
 def _time(data: str | None) -> datetime:
@@ -247,22 +267,22 @@ def _optional(of: tuple[Any, ...], names: Names) -> tuple[_Convert, _Convert]:
 
 def _sequence(of: Any, names: Names) -> tuple[_Convert, _Convert]:
     plain, value = _converters(of, names)
-    if of is str:
-        return lambda given: given or None, lambda data: tuple(data or ())
     return (
-        lambda given: [plain(one) for one in given] or None,
-        lambda data: tuple(value(one) for one in data or ()),
+        (lambda given: given or None)
+        if of is str
+        else (lambda given: [plain(one) for one in given] or None),
+        lambda data: tuple([value(one) for one in _list(data)]),
     )
 
 
 def _mapping(of: Any, names: Names) -> tuple[_Convert, _Convert]:
     if of is Any:
         # A JWK: its members stay in their order.
-        return dict, lambda data: data or {}
+        return dict, _dict
     plain, value = _converters(of, names)
     return (
         lambda given: {key: plain(given[key]) for key in sorted(given)},
-        lambda data: {key: value(one) for key, one in (data or {}).items()},
+        lambda data: {key: value(one) for key, one in _dict(data).items()},
     )
 
 
@@ -285,7 +305,7 @@ def _record(shape: type[Any], names: Names) -> tuple[_Convert, _Convert]:
         }
 
     def to_value(data: Any) -> Any:
-        data = data or {}
+        data = _dict(data)
         return shape(
             **{
                 name: value(data[key]) if key in data else default

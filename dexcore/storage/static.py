@@ -184,4 +184,4 @@ def _laid_over(
     below: Collection[R], kind: Kind[R], entries: Mapping[str, Mapping[Key, Any]]
 ) -> Collection[R]:
     records = entries.get(kind.collection)
-    return StaticCollection(below, kind, records) if records else below
+    return below if records is None else StaticCollection(below, kind, records)
