@@ -447,6 +447,7 @@ def test_an_rsa_key_for_one_algorithm_is_not_for_another() -> None:
         b"",
         b"\xff",
         b'{"alg":"ES256","x":NaN}',
+        b'{"alg":"ES256","x":1e400}',
         b"[" * 5000,
     ],
 )
@@ -531,6 +532,13 @@ def test_a_provider_may_write_times_with_a_fraction() -> None:
     token = EC.sign(b'{"exp":1999999999.25}')
     claims, _ = jose.verify_with_jwks(token, {"keys": [dict(EC.public)]}, ["ES256"])
     assert claims["exp"] == 1999999999.25
+
+
+@pytest.mark.parametrize("value", ["-1", "1e400", '"1999999999"', "true", "null"])
+def test_a_provider_may_not_write_nonsense_for_a_time(value: str) -> None:
+    token = EC.sign(b'{"exp":%s}' % value.encode())
+    with pytest.raises(InvalidJWS):
+        jose.verify_with_jwks(token, {"keys": [dict(EC.public)]}, ["ES256"])
 
 
 @pytest.mark.parametrize("algorithm", ["PS256", "PS384", "PS512"])

@@ -30,7 +30,7 @@ from ..errors import AlreadyExists, PluginError
 from ..jose import KeySet, SigningKey
 from ..options import InvalidOption, option
 from ..signer import JWKS_MAX_AGE, Signer, SignerContext, SignerType
-from ..storage import Keys, UpcomingKey, VerificationKey
+from ..storage import ZERO_TIME, Keys, UpcomingKey, VerificationKey
 
 __all__ = ["PUBLISHED_AHEAD", "Config", "LocalSigner", "open_local_signer"]
 
@@ -89,7 +89,7 @@ class LocalSigner(Signer):
     config: Config
     context: SignerContext
     _published: _Published | None = attrs.field(default=None, init=False)
-    _due: datetime | None = attrs.field(default=None, init=False)
+    _due: datetime = attrs.field(default=ZERO_TIME, init=False)
     _next: SigningKey | None = attrs.field(default=None, init=False)
     _looked: bool = attrs.field(default=False, init=False)
     _refreshing: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
@@ -235,9 +235,8 @@ class LocalSigner(Signer):
         retires = now + self.context.token_lifetime + _SLACK
 
         def change(old: Keys) -> Keys:
-            if _kid(old.signing_key) != before:
-                return old
-            if now < old.next_rotation and not force:
+            too_early = now < old.next_rotation and not force
+            if _kid(old.signing_key) != before or too_early:
                 return old
             return Keys(
                 signing_key=key.private,
@@ -322,8 +321,6 @@ class LocalSigner(Signer):
 
     def _pause(self) -> float:
         """Return how many seconds to sleep: until something is due, a poll at most."""
-        if self._due is None:
-            return POLL.total_seconds()
         left = (self._due - self.context.now()).total_seconds()
         # Never less than a second: what is due may have failed.
         return min(max(left, 1.0), POLL.total_seconds())

@@ -8,15 +8,16 @@ _MOST = 60  # characters of it
 
 
 def quote(text: str) -> str:
-    """Return *text* in quotation marks, shortened, with printable ASCII only.
+    """Return *text* in quotation marks, as dex does, shortened and in printable ASCII.
 
-    RFC 6749 sections 4.1.2.1 and 5.2: a description has no other characters.
+    RFC 6749 sections 4.1.2.1 and 5.2 allow little else in a description.
     """
     shown = "".join(
         char if " " <= char <= "~" and char not in '"\\' else "?"
         for char in text[:_MOST]
     )
-    return f'"{shown}…"'.replace("…", "..." if len(text) > _MOST else "")
+    dots = "..." if len(text) > _MOST else ""
+    return f'"{shown}{dots}"'
 
 
 def quote_all(texts: Iterable[str]) -> str:
