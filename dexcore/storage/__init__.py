@@ -10,6 +10,7 @@ from ..errors import (
 from .interface import Collection, Collections, Storage, StorageContext, StorageType
 from .kinds import KINDS, Kind, kind_of
 from .records import (
+    PKCE,
     ZERO_TIME,
     AuthCode,
     AuthRequest,
@@ -27,7 +28,6 @@ from .records import (
     OfflineSessions,
     ParkedForm,
     Password,
-    PKCE,
     RefreshToken,
     RefreshTokenRef,
     Replay,

@@ -22,13 +22,13 @@ C = TypeVar("C")
 class Collection(ABC, Generic[R]):
     """Records of one kind, each found by its key.
 
-    Any verb may raise :class:`~dexcore.errors.StorageUnavailable`: then nothing is known
-    to have happened, and whoever asked answers 503.
+    Any verb may raise :class:`~dexcore.errors.StorageUnavailable`: then nothing is
+    known to have happened, and whoever asked answers 503.
     """
 
     @abstractmethod
     async def create(self, record: R) -> None:
-        """Store *record*; :class:`~dexcore.errors.AlreadyExists` if its key is there."""
+        """Store *record*; raise :class:`~dexcore.errors.AlreadyExists`."""
 
     @abstractmethod
     async def get(self, *key: str) -> R:
@@ -151,7 +151,9 @@ class Storage(Collections, ABC):
 class StorageContext:
     """What the server lends a storage while it opens."""
 
-    log: logging.Logger = logging.getLogger("dexcore.storage")
+    log: logging.Logger = attrs.field(
+        factory=lambda: logging.getLogger("dexcore.storage")
+    )
 
 
 @attrs.frozen

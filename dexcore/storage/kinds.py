@@ -19,8 +19,8 @@ class Kind(Generic[R]):
     :class:`~dexcore.storage.Collections`, ``key`` the fields that identify a record (no
     field: there is one record), ``folded`` whether keys compare in lower case,
     ``expiry`` the fields of which the earliest ends the record's life, and ``own``
-    whether the kind is ours, unknown to dex: a storage keeps those outside dex's tables,
-    with the codec of :mod:`dexcore.storage.codec` or its own.
+    whether the kind is ours, unknown to dex: a storage keeps those outside dex's
+    tables, with the codec of :mod:`dexcore.storage.codec` or its own.
     """
 
     name: str

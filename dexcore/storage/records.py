@@ -48,10 +48,10 @@ class ClientCredentialsClaims:
 
 @attrs.frozen
 class Client:
-    """A registered OAuth client.  ``None`` and ``()`` differ where ``None`` is a default.
+    """A registered OAuth client.
 
-    ``mfa_chain`` and ``sso_shared_with``: ``None`` is the server's default, an empty
-    tuple means none at all.
+    ``None`` and ``()`` differ where ``None`` is a default: ``mfa_chain`` and
+    ``sso_shared_with`` are the server's default if ``None``, none at all if empty.
     """
 
     id: str
@@ -116,7 +116,7 @@ class AuthCode:
 
 @attrs.frozen
 class RefreshToken:
-    """A refresh token: ``token`` is the secret now, ``obsolete_token`` the one before."""
+    """A refresh token: ``token`` is its secret, ``obsolete_token`` the one before."""
 
     id: str
     client_id: str
@@ -252,7 +252,7 @@ class WebAuthnCredential:
 
 @attrs.frozen
 class UserIdentity:
-    """What we remember of an end user: claims, consents by client id, second factors."""
+    """What we remember of an end user; consents are by client id."""
 
     user_id: str
     connector_id: str
@@ -308,7 +308,7 @@ class AuthSession:
 
 @attrs.frozen
 class SharedSecret:
-    """A secret all replicas share: the key that seals cookies, the key of token MACs."""
+    """A secret all replicas share, such as the key that seals cookies."""
 
     name: str
     value: bytes

@@ -12,6 +12,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -48,7 +49,7 @@ class Statistics:
 class Job:
     """A piece of work, who waits for it, and what came of it."""
 
-    __slots__ = ("error", "future", "reads", "result", "work")
+    __slots__ = ("error", "future", "reads", "result", "since", "work")
 
     def __init__(
         self, work: Work[Any], future: asyncio.Future[Any], *, reads: bool
@@ -56,6 +57,7 @@ class Job:
         self.work = work
         self.future = future
         self.reads = reads
+        self.since = time.monotonic()
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -175,7 +177,7 @@ class Owner:
 
     def _write(self, jobs: list[Job]) -> None:
         session = self._session
-        session.begin()
+        session.begin(jobs[0].since)
         if len(jobs) == 1:
             jobs[0].run(self._collections)
             failed = jobs[0].error is not None

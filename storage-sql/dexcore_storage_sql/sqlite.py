@@ -44,8 +44,14 @@ class SQLiteSession(Session):
         self.statements += 1
         return self.run(sql, parameters).rowcount
 
-    def run(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Run a statement; while another process holds the file, try again."""
+    def run(
+        self, sql: str, parameters: Sequence[Any] = (), since: float | None = None
+    ) -> sqlite3.Cursor:
+        """Run a statement; while another process holds the file, try again.
+
+        *since* is when the waiting began, in seconds of the monotonic clock: now if it
+        is not given.
+        """
         if self.lost:
             raise StorageUnavailable("The transaction is gone.")
         try:
@@ -55,11 +61,11 @@ class SQLiteSession(Session):
                 raise self._refusal(error) from error
         except sqlite3.Error as error:
             raise self._refusal(error) from error
-        return self._run_patiently(sql, parameters)
+        return self._run_patiently(sql, parameters, since or time.monotonic())
 
-    def begin(self) -> None:
+    def begin(self, since: float | None = None) -> None:
         """Start writing: from now on this is the only writer."""
-        self.run("BEGIN IMMEDIATE")
+        self.run("BEGIN IMMEDIATE", since=since)
         self._inside = True
 
     def commit(self) -> None:
@@ -77,15 +83,16 @@ class SQLiteSession(Session):
         """Close the connection."""
         self._connection.close()
 
-    def _run_patiently(self, sql: str, parameters: Sequence[Any]) -> sqlite3.Cursor:
-        deadline = time.monotonic() + _PATIENCE
+    def _run_patiently(
+        self, sql: str, parameters: Sequence[Any], since: float
+    ) -> sqlite3.Cursor:
         while True:
             # Jitter, so that two processes do not knock at the same moments.
             time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - no secret
             try:
                 return self._connection.execute(sql, parameters)
             except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > deadline:
+                if not _is_busy(error) or time.monotonic() > since + _PATIENCE:
                     raise self._refusal(error) from error
 
     def _refusal(self, error: sqlite3.Error) -> StorageError:
