@@ -17,14 +17,13 @@ be called from sync and async tests alike.
 from __future__ import annotations
 
 import asyncio
-import base64
 import socket
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import attrs
 import orjson
@@ -33,28 +32,19 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.typedefs import Handler
 
-from .. import hookimpl
 from ..config import Config, ConnectorEntry, OAuth2, Plugged
-from ..connector import (
-    ConnectorContext,
-    ConnectorType,
-    Identity,
-    PasswordConnector,
-    RefreshConnector,
-    Scopes,
-)
 from ..errors import PluginError
-from ..jose import b64decode
 from ..oauth2.ids import new_id
 from ..oauth2.times import utcnow
 from ..plugins import Plugins, find
 from ..server.app import Server, open_server
 from ..server.listen import open_runner
-from ..signer import SignerContext, SignerType
 from ..storage import Client, NotFound
 from .background import Background
 from .browser import Browser, Landing
 from .keys import TestOnlySigner
+from .people import NAME, PASSWORD, People, TestingPlugin, User
+from .tokens import TokenError, Tokens, proof_of
 
 __all__ = ["Clock", "OIDCProvider", "Tokens", "User", "oidc_provider", "oidc_providers"]
 
@@ -62,55 +52,7 @@ CLIENT_ID = "app"
 CLIENT_SECRET = "secret"
 REDIRECT_URI = "http://127.0.0.1/callback"
 EMAIL = "jane@example.com"
-PASSWORD = "password"
 SCOPES = "openid email profile groups offline_access"
-
-_NAME = "testing"
-
-
-@attrs.frozen
-class User:
-    """Somebody who can log in."""
-
-    email: str
-    password: str = attrs.field(default=PASSWORD, repr=False)
-    username: str = ""
-    groups: tuple[str, ...] = ()
-    user_id: str = ""
-    email_verified: bool = True
-
-    def identity(self) -> Identity:
-        """Return them as a connector does."""
-        return Identity(
-            user_id=self.user_id or self.email,
-            username=self.username or self.email.partition("@")[0],
-            preferred_username=self.username,
-            email=self.email,
-            email_verified=self.email_verified,
-            groups=self.groups,
-        )
-
-
-@attrs.frozen
-class Tokens:
-    """What a client got; ``claims`` are those of the ID token, not verified."""
-
-    access_token: str = attrs.field(repr=False)
-    id_token: str = attrs.field(repr=False)
-    refresh_token: str = attrs.field(repr=False)
-    claims: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, response: Mapping[str, Any]) -> Tokens:
-        """Return the tokens of a token response (RFC 6749 section 5.1)."""
-        id_token = str(response.get("id_token", ""))
-        body = id_token.split(".")[1] if id_token else ""
-        return cls(
-            access_token=str(response["access_token"]),
-            id_token=id_token,
-            refresh_token=str(response.get("refresh_token", "")),
-            claims=orjson.loads(b64decode(body)) if body else {},
-        )
 
 
 class Clock:
@@ -138,64 +80,6 @@ class _Failure:
 
     def concerns(self, path: str) -> bool:
         return path.startswith(self.path)
-
-
-@attrs.frozen
-class _People(PasswordConnector, RefreshConnector):
-    """The users a test has added, by email."""
-
-    users: dict[str, User]
-
-    @property
-    def prompt(self) -> str:
-        return "Email Address"
-
-    async def login(
-        self, scopes: Scopes, username: str, password: str
-    ) -> Identity | None:
-        user = self.users.get(username.lower())
-        return user.identity() if user and user.password == password else None
-
-    async def refresh(self, scopes: Scopes, identity: Identity) -> Identity:
-        found = self.users.get(identity.email.lower())
-        return found.identity() if found else identity
-
-
-@attrs.frozen
-class _Nothing:
-    """Neither the signer nor the connector has options."""
-
-
-@attrs.frozen
-class _Plugin:
-    """Offers the signer and the connector of one provider."""
-
-    signer: TestOnlySigner
-    people: _People
-
-    @property
-    def __name__(self) -> str:
-        return _NAME
-
-    @hookimpl
-    def dex_signer_types(self) -> Iterable[SignerType[Any]]:
-        """Offer the signer with the shipped keys."""
-        return [SignerType(_NAME, _Nothing, self._open_signer)]
-
-    @hookimpl
-    def dex_connector_types(self) -> Iterable[ConnectorType[Any]]:
-        """Offer the users."""
-        return [ConnectorType(_NAME, _Nothing, self._open_people)]
-
-    async def _open_signer(
-        self, config: _Nothing, context: SignerContext
-    ) -> TestOnlySigner:
-        return self.signer
-
-    async def _open_people(
-        self, config: _Nothing, context: ConnectorContext
-    ) -> _People:
-        return self.people
 
 
 class OIDCProvider:
@@ -346,7 +230,7 @@ class OIDCProvider:
     async def _open(self, settings: Mapping[str, Any]) -> None:
         listening = socket.create_server(("127.0.0.1", 0))
         self.issuer = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        plugin = _Plugin(self._signer, _People(self.users))
+        plugin = TestingPlugin(self._signer, People(self.users))
         config = attrs.evolve(_config(self.issuer), **settings)
         try:
             self._server = await _opened(config, find(plugin), self.clock.now)
@@ -437,20 +321,12 @@ class OIDCProvider:
 
     async def _ask_for_tokens(self, form: dict[str, str], client_id: str) -> Tokens:
         client = await self._client(client_id)
-        headers = {}
-        if client.public:
-            form = {**form, "client_id": client_id}
-        else:
-            pair = f"{quote(client_id, safe='')}:{quote(client.secret, safe='')}"
-            coded = base64.b64encode(pair.encode()).decode()
-            headers["Authorization"] = f"Basic {coded}"
+        headers, proof = proof_of(client)
         async with self._opened_session().post(
-            f"{self.issuer}/token", data=form, headers=headers
+            f"{self.issuer}/token", data={**form, **proof}, headers=headers
         ) as response:
             body = await response.read()
-        if response.status != 200:
-            raise TokenError(f"{response.status} {body.decode(errors='replace')}")
-        return Tokens.of(orjson.loads(body))
+        return Tokens.of(response.status, body)
 
     async def _get(self, path: str) -> dict[str, Any]:
         async with self._opened_session().get(self.issuer + path) as response:
@@ -462,10 +338,6 @@ class OIDCProvider:
         if self._session is None:
             self._session = ClientSession()
         return self._session
-
-
-class TokenError(AssertionError):
-    """The provider gave no tokens; the text says what it answered."""
 
 
 class OIDCProviders:
@@ -487,8 +359,8 @@ def _config(issuer: str) -> Config:
     return Config(
         issuer=issuer,
         storage=Plugged("memory"),
-        signer=Plugged(_NAME),
-        connectors=(ConnectorEntry(_NAME, "people", "People"),),
+        signer=Plugged(NAME),
+        connectors=(ConnectorEntry(NAME, "people", "People"),),
         oauth2=OAuth2(skip_approval_screen=True),
     )
 
