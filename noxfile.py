@@ -26,8 +26,10 @@ DISTRIBUTIONS = {
 }
 
 TEST = [
+    "hatchling>=1.27",
     "hypothesis>=6.150",
     "jsonschema>=4.26",
+    "pip>=24",
     "playwright>=1.60,<2",
     "pytest>=9,<10",
     "pytest-aiohttp>=1.1,<2",

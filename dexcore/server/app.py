@@ -215,7 +215,7 @@ async def _open_parts(
 async def _open_storage(config: Config, plugins: Plugins) -> Storage:
     kind = plugins.storage_type(config.storage.type)
     async with _blaming(plugins, "storage", config.storage.type):
-        options = structure(config.storage.config, kind.config)
+        options = structure(config.storage.config, kind.config, where="storage")
         storage = await kind.open(options, StorageContext())
     return overlay(
         storage,
@@ -229,10 +229,9 @@ async def _open_signer(
     config: Config, plugins: Plugins, storage: Storage, now: Now
 ) -> Signer:
     kind = plugins.signer_type(config.signer.type or "local")
-    options = dict(config.signer.config)
     async with _blaming(plugins, "signer", config.signer.type):
         return await kind.open(
-            structure(options, kind.config),
+            structure(config.signer.config, kind.config),
             SignerContext(storage, config.expiry.id_tokens, now),
         )
 
@@ -259,7 +258,8 @@ async def _open_signup(
     kind = plugins.signup_type(entry.type)
     async with _blaming(plugins, "signup", entry.type):
         return await kind.open(
-            structure(entry.config, kind.config), SignupContext(storage, passwords)
+            structure(entry.config, kind.config, where="signup"),
+            SignupContext(storage, passwords),
         )
 
 

@@ -128,6 +128,8 @@ class Channels:
                 return await handler(request)
             except OAuthError as refusal:
                 return self._to_client_by_browser(request, refusal)
+            except (ConnectionError, web.RequestPayloadError):
+                raise  # whoever asked has gone, or never spoke HTTP
             except Exception as error:
                 return self.page(request, error)
 
@@ -139,6 +141,8 @@ class Channels:
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 return await handler(request)
+            except (ConnectionError, web.RequestPayloadError):
+                raise
             except Exception as error:
                 return self.json(request, error)
 

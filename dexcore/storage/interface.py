@@ -132,6 +132,14 @@ class Storage(Collections, ABC):
         safe when cut anywhere: the verb that decides comes first.
         """
 
+    async def view(self, work: Callable[[Collections], Awaitable[T]]) -> T:
+        """Run *work*, which only reads, on the collections it is given.
+
+        As :meth:`unit`, but nothing is committed; a storage may answer all of it in one
+        round trip.
+        """
+        return await work(self)
+
     @abstractmethod
     async def sweep(self, now: datetime) -> Mapping[str, int]:
         """Remove what expired before *now*, in batches; return counts by kind name.

@@ -69,6 +69,12 @@ class OverlaidStorage(Storage):
             lambda below: work(_OverlaidCollections(below, self._entries))
         )
 
+    async def view(self, work: Callable[[Collections], Awaitable[T]]) -> T:
+        """Run *work* on collections that hold the file's records too."""
+        return await self.backing.view(
+            lambda below: work(_OverlaidCollections(below, self._entries))
+        )
+
     async def sweep(self, now: datetime) -> Mapping[str, int]:
         """Sweep the storage underneath; nothing of the file expires."""
         return await self.backing.sweep(now)

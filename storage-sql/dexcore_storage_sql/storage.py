@@ -75,6 +75,10 @@ class SQLiteStorage(Storage):
         """Run *work* in one transaction, in one hop."""
         return await self._writer.write(work)
 
+    async def view(self, work: Callable[[Collections], Awaitable[T]]) -> T:
+        """Run *work*, which only reads, in one hop, beside the writer."""
+        return await self._reader.read(work)
+
     async def sweep(self, now: datetime) -> Mapping[str, int]:
         """Remove what expired before *now*, some at a time."""
         return {

@@ -133,7 +133,7 @@ class RefreshTokenGrant(Grant):
             return record, session
 
         try:
-            return await self.storage.unit(both)
+            return await self.storage.view(both)
         except NotFound:
             raise InvalidGrant(_WRONG) from None
 
