@@ -1,0 +1,184 @@
+"""A served provider for client libraries, and somebody who logs in at it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from pathlib import Path
+
+import attrs
+import pytest
+import requests
+import yaml
+
+from dexcore.testing.browser import SyncBrowser
+
+HERE = Path(__file__).parent
+
+CLIENT_ID = "app"
+CLIENT_SECRET = "ZXhhbXBsZS1hcHAtc2VjcmV0"
+REDIRECT_URI = "http://127.0.0.1:5555/callback"
+EMAIL, PASSWORD = "jane@example.com", "password"
+# bcrypt of PASSWORD
+HASH = "$2a$10$2b2cU8CPhOTaGrs1HRQuAueS7JTT5ZHsHSzYiFPm1leZck7Mc8T4W"
+SCOPES = "openid email profile groups offline_access"
+
+
+@attrs.frozen
+class Provider:
+    """A provider that is served by a process of its own."""
+
+    issuer: str
+    metadata: dict[str, object]
+    client_id: str = CLIENT_ID
+    client_secret: str = CLIENT_SECRET
+    redirect_uri: str = REDIRECT_URI
+    email: str = EMAIL
+    scopes: str = SCOPES
+
+    def log_in(self, url: str) -> str:
+        """Log Jane in at the authorization request, and return the redirect to the app.
+
+        She answers what she is asked: her password, and whether she agrees.
+        """
+        with SyncBrowser(stop_at=self.redirect_uri) as browser:
+            return browser.log_in(url, EMAIL, PASSWORD).url
+
+
+def config(port: int, folder: Path) -> dict[str, object]:
+    return {
+        "issuer": f"http://127.0.0.1:{port}/dex",
+        "storage": {"type": "sqlite3", "config": {"file": str(folder / "dex.db")}},
+        "web": {"http": f"127.0.0.1:{port}"},
+        "enablePasswordDB": True,
+        "staticPasswords": [
+            {
+                "email": EMAIL,
+                "hash": HASH,
+                "username": "jane",
+                "userID": "08a8684b-db88-4b73-90a9-3cd1661f5466",
+                "groups": ["admins"],
+            }
+        ],
+        "staticClients": [
+            {
+                "id": CLIENT_ID,
+                "secret": CLIENT_SECRET,
+                "name": "An app",
+                "redirectURIs": [REDIRECT_URI],
+            }
+        ],
+    }
+
+
+def metadata(issuer: str, server: subprocess.Popen[bytes], log: Path) -> object:
+    """Return what the provider says about itself, once it does."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            answer = requests.get(
+                f"{issuer}/.well-known/openid-configuration", timeout=5
+            )
+        except requests.ConnectionError:
+            time.sleep(0.05)
+        else:
+            return answer.json()
+    raise AssertionError(f"The provider did not come up:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def provider(tmp_path_factory):
+    """Serve a provider as an operator does: a file, a database, a port."""
+    folder = tmp_path_factory.mktemp("provider")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    file, log = folder / "config.yaml", folder / "log"
+    file.write_text(yaml.safe_dump(config(port, folder)))
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "dexcore", "serve", str(file)],
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+        )
+    try:
+        issuer = f"http://127.0.0.1:{port}/dex"
+        yield Provider(issuer, metadata(issuer, server, log))
+    finally:
+        server.terminate()
+        assert server.wait(30) == 0, log.read_text()
+
+
+@pytest.fixture
+def requires_program():
+    """Return what stops a test whose program is not installed: with CI set it fails."""
+
+    def require(name: str, *, install: str) -> str:
+        found = shutil.which(name)
+        if found:
+            return found
+        reason = f"Not run: {name} is missing. To install it: {install}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    return require
+
+
+@pytest.fixture
+def node_modules(requires_program):
+    """Install what package.json names, once for all checkouts, outside of this one."""
+    npm = requires_program("npm", install="apt-get install npm, or nodejs.org")
+    wanted = (HERE / "package.json").read_bytes()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "dexcore-tests" / f"npm-{hashlib.sha256(wanted).hexdigest()[:16]}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=folder.parent))
+        (made / "package.json").write_bytes(wanted)
+        quiet = ["--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
+        subprocess.run([npm, "install", *quiet], cwd=made, check=True, timeout=110)
+        try:
+            made.rename(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(made)
+    return folder / "node_modules"
+
+
+@pytest.fixture
+def run_node(requires_program, node_modules, tmp_path, provider):
+    """Return what runs one of our scripts as an app; we are its browser.
+
+    The script prints where to log in, reads where the browser came back to, and prints
+    what it learnt, all as lines of JSON.
+    """
+    node = requires_program("node", install="apt-get install nodejs, or nodejs.org")
+
+    def run(script: str) -> dict[str, object]:
+        # Modules are looked for beside the script.
+        (tmp_path / "node_modules").symlink_to(node_modules)
+        shutil.copy(HERE / script, tmp_path)
+        app = subprocess.Popen(
+            [node, script, json.dumps(attrs.asdict(provider))],
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with app:
+            landing = provider.log_in(json.loads(app.stdout.readline())["url"])
+            output, errors = app.communicate(landing + "\n", timeout=60)
+        assert app.returncode == 0, errors
+        return json.loads(output)
+
+    return run

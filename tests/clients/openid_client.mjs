@@ -1,0 +1,55 @@
+// An app that logs in with openid-client.  See run_node in conftest.py.
+import * as client from "openid-client";
+import { createInterface } from "node:readline";
+
+const op = JSON.parse(process.argv[2]);
+const config = await client.discovery(
+  new URL(op.issuer),
+  op.client_id,
+  op.client_secret,
+  undefined,
+  { execute: [client.allowInsecureRequests] },
+);
+
+const verifier = client.randomPKCECodeVerifier();
+const state = client.randomState();
+const nonce = client.randomNonce();
+const url = client.buildAuthorizationUrl(config, {
+  redirect_uri: op.redirect_uri,
+  scope: op.scopes,
+  code_challenge: await client.calculatePKCECodeChallenge(verifier),
+  code_challenge_method: "S256",
+  state,
+  nonce,
+});
+console.log(JSON.stringify({ url: url.href }));
+
+const lines = createInterface({ input: process.stdin });
+const landing = (await lines[Symbol.asyncIterator]().next()).value;
+lines.close();
+
+// Verifies state, iss, aud, nonce, expiry and, as asked for here, the signature.
+client.enableNonRepudiationChecks(config);
+const tokens = await client.authorizationCodeGrant(config, new URL(landing), {
+  pkceCodeVerifier: verifier,
+  expectedState: state,
+  expectedNonce: nonce,
+});
+const claims = tokens.claims();
+const userinfo = await client.fetchUserInfo(config, tokens.access_token, claims.sub);
+const refreshed = await client.refreshTokenGrant(config, tokens.refresh_token);
+const introspection = await client.tokenIntrospection(config, refreshed.access_token);
+await client.tokenRevocation(config, refreshed.refresh_token);
+const after = await client
+  .refreshTokenGrant(config, refreshed.refresh_token)
+  .catch((error) => error.error);
+console.log(
+  JSON.stringify({
+    claims,
+    userinfo,
+    refreshed: refreshed.claims(),
+    rotated: refreshed.refresh_token !== tokens.refresh_token,
+    introspection,
+    after,
+  }),
+);
