@@ -151,7 +151,7 @@ async def sweep(
         async with _served(command, storage, config, Account(), folder) as (_, made):
             await made.users(1)[0].code()
         with _opened(folder) as database:
-            _clone(database, "auth_code", wanted, expiry=_LONG_AGO)
+            copy_rows(database, "auth_code", wanted, expiry=_LONG_AGO)
         async with _served(command, storage, config, Account(), folder) as (
             file,
             provider,
@@ -194,9 +194,9 @@ async def volume(
         async with _served(command, storage, config, Account(), full) as (_, made):
             await made.users(1)[0].get_tokens()
         with _opened(full) as database:
-            _clone(database, "refresh_token", tokens)
-            _clone(database, "offline_session", tokens, key="user_id")
-            _add_clients(database, clients)
+            copy_rows(database, "refresh_token", tokens)
+            copy_rows(database, "offline_session", tokens, key="user_id")
+            add_clients(database, clients)
         async with (
             _served(command, storage, config, Account(), empty, "empty") as (_, one),
             _served(command, storage, config, Account(), full, "full") as (_, two),
@@ -215,7 +215,8 @@ async def volume(
     ]
 
 
-def _add_clients(database: sqlite3.Connection, count: int) -> None:
+def add_clients(database: sqlite3.Connection, count: int) -> None:
+    """Register many clients, in dex's own table."""
     empty = b"null"
     database.executemany(
         "insert into client (id, secret, redirect_uris, trusted_peers, public, name,"
@@ -275,7 +276,7 @@ def _rows(database: Path) -> str:
     return str(sum(counts.values()))
 
 
-def _clone(
+def copy_rows(
     database: sqlite3.Connection,
     table: str,
     count: int,
