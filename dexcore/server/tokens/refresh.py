@@ -139,6 +139,7 @@ class RefreshTokens:
             created_at=now,
             last_used=now,
             connector_id=code.connector_id,
+            connector_data=code.connector_data,
             claims=code.claims,
             scopes=code.scopes,
             nonce=code.nonce,
