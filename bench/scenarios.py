@@ -24,7 +24,10 @@ Scenario = Callable[[str, str, Path, int | None], Awaitable[list[str]]]
 _PROBE_EVERY = 0.005  # seconds
 _LONG_AGO = "2001-01-01 00:00:00+00:00"
 _SWEPT_WITHIN = 400.0  # seconds: dex sweeps every five minutes
-_PASSWORD_DB = Account(connectors=("local",), username="jane@example.com")
+# No offline_access: dex answers 500 to parallel logins of one user who wants that.
+_PASSWORD_DB = Account(
+    connectors=("local",), username="jane@example.com", scope="openid email profile"
+)
 
 
 async def starts(config: Path, command: str, storage: str, times: int) -> list[str]:

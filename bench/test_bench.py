@@ -168,11 +168,9 @@ def test_every_operation_is_measured_on_a_server_started_for_it(
     tmp_path: Path,
 ) -> None:
     saved, table = tmp_path / "results.json", tmp_path / "table.md"
-    outcome = CliRunner().invoke(
-        main,
-        "compare --rounds 1 --scale 0.01 --no-calibrate".split()
-        + ["--json", str(saved), "--markdown", str(table)],
-    )
+    quick = ("--rounds", "1", "--scale", "0.01", "--no-calibrate")
+    files = ("--json", str(saved), "--markdown", str(table))
+    outcome = CliRunner().invoke(main, ["compare", *quick, *files])
     assert outcome.exit_code == 0, outcome.output
     results = json.loads(saved.read_text())["results"]
     assert [result["operation"] for result in results] == [o.name for o in OPERATIONS]
