@@ -62,7 +62,7 @@ LAYERS = [
         "dexcore.server.revocation",
         "dexcore.server.userinfo",
     ),
-    ("dexcore.server.app", "dexcore.server"),
+    ("dexcore.server.app", "dexcore.server.parts", "dexcore.server"),
     ("dexcore.cli", "dexcore.__main__"),
 ]
 VOCABULARY, CONTRACTS, ENDPOINTS = LAYERS[0], LAYERS[1], LAYERS[5]

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import os
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import timedelta
 from functools import partial
 
 import attrs
-import orjson
 
 from aiohttp import web
 from aiohttp.web import Application
 
-from ..config import Config, ConnectorEntry, Plugged, structure
-from ..config.flags import Flags
-from ..errors import DexcoreError
+from ..config import Config
 from ..oauth2.response_types import CODE
 from ..oauth2.times import utcnow
-from ..passwords import Passwords
-from ..plugins import Extensions, Plugins
-from ..signer import Signer, SignerContext
-from ..signup import Signup, SignupContext
-from ..storage import Connector as ConnectorRecord
-from ..storage import Storage, StorageContext
-from ..storage.static import overlay
-from .audit import Audit
+from ..plugins import Plugins
 from .authorize.callback import UpstreamCallback
 from .authorize.consent import Consent
 from .authorize.endpoint import AuthorizationEndpoint
@@ -39,8 +29,6 @@ from .authorize.select import SelectConnector
 from .authorize.signup import SignupEndpoint
 from .background import Background
 from .channels import Channels, Handler
-from .clients import Clients
-from .connectors import Connectors
 from .cors import Cors
 from .csrf import Csrf
 from .discovery import Discovery
@@ -54,19 +42,15 @@ from .home import HomePage
 from .introspection import IntrospectionEndpoint
 from .metrics import Metrics, open_metrics
 from .middleware import combined
-from .pages import Pages
+from .parts import Now, Parts, open_parts
 from .real_ip import RealIP
 from .revocation import RevocationEndpoint
-from .sealing import Sealer, derive, shared_key
+from .sealing import Sealer, derive
 from .tokens.access import AccessTokens
 from .tokens.claims import ExtraClaims
 from .tokens.issuer import TokenIssuer
 from .tokens.refresh import RefreshPolicy, RefreshSecrets, RefreshTokens
-from .tokens.revocations import Revocations
-from .urls import Issuer
 from .userinfo import UserinfoEndpoint
-
-Now = Callable[[], datetime]
 
 SWEEP_SECONDS = 300.0
 
@@ -77,31 +61,6 @@ FAILED_LOGINS = partial(Guard, rate=1 / 6, burst=100)
 STRANGERS = partial(Guard, rate=1.0, burst=120)
 # Sign-ups: a class behind one router signs up together, each at the price of a hash.
 SIGNUPS = partial(Guard, rate=0.5, burst=50)
-
-
-@attrs.frozen
-class Parts:
-    """What everything is made of."""
-
-    config: Config
-    issuer: Issuer
-    storage: Storage
-    signer: Signer
-    connectors: Connectors
-    clients: Clients
-    pages: Pages
-    passwords: Passwords
-    revocations: Revocations
-    extensions: Extensions
-    signups: tuple[Signup, ...]
-    secret: bytes
-    audit: Audit
-    now: Now
-
-    @property
-    def strict(self) -> bool:
-        """Whether the specifications come before what clients of dex may rely on."""
-        return self.config.compat == "strict"
 
 
 @attrs.frozen
@@ -150,7 +109,7 @@ async def open_server(
     Raises ``ConfigError``, ``PluginError`` or ``StorageError``, all closed.
     """
     async with AsyncExitStack() as stack:
-        parts = await _open_parts(config, plugins, now, environ, stack)
+        parts = await open_parts(config, plugins, now, environ, stack)
         health = Health(parts.storage, parts.connectors.states, now)
         metrics = open_metrics(environ)
         return Server(
@@ -163,125 +122,6 @@ async def open_server(
             stack=stack.pop_all(),
         )
     raise AssertionError  # an exit stack swallows no exception
-
-
-# — the parts --------------------------------------------------------------------------
-
-
-async def _open_parts(
-    config: Config,
-    plugins: Plugins,
-    now: Now,
-    environ: Mapping[str, str],
-    stack: AsyncExitStack,
-) -> Parts:
-    issuer = Issuer(config.issuer)
-    extensions = plugins.extensions(config.plugins)
-    pages = Pages.open(config.frontend, issuer, extensions.template_dirs)
-    storage = await _open_storage(config, plugins)
-    stack.push_async_callback(storage.close)
-    passwords = Passwords()
-    stack.callback(passwords.close)
-    signer = await _open_signer(config, plugins, storage, now)
-    stack.push_async_callback(signer.close)
-    revocations = Revocations(storage, now)
-    await revocations.load()
-    connectors = await Connectors.open(
-        storage,
-        plugins,
-        passwords=passwords,
-        continue_on_failure=Flags.from_environ(environ).continue_on_connector_failure,
-    )
-    stack.push_async_callback(connectors.close)
-    signups = await _open_signups(config, plugins, storage, passwords, stack)
-    return Parts(
-        config=config,
-        issuer=issuer,
-        storage=storage,
-        signer=signer,
-        connectors=connectors,
-        clients=Clients(storage),
-        pages=pages,
-        passwords=passwords,
-        revocations=revocations,
-        extensions=extensions,
-        signups=signups,
-        secret=await shared_key(storage, "server", now()),
-        audit=Audit(),
-        now=now,
-    )
-
-
-async def _open_storage(config: Config, plugins: Plugins) -> Storage:
-    kind = plugins.storage_type(config.storage.type)
-    async with _blaming(plugins, "storage", config.storage.type):
-        options = structure(config.storage.config, kind.config, where="storage")
-        storage = await kind.open(options, StorageContext())
-    return overlay(
-        storage,
-        clients=config.static_clients,
-        passwords=config.static_passwords,
-        connectors=tuple(_record(entry) for entry in config.connectors),
-    )
-
-
-async def _open_signer(
-    config: Config, plugins: Plugins, storage: Storage, now: Now
-) -> Signer:
-    kind = plugins.signer_type(config.signer.type or "local")
-    async with _blaming(plugins, "signer", config.signer.type):
-        return await kind.open(
-            structure(config.signer.config, kind.config),
-            SignerContext(storage, config.expiry.id_tokens, now),
-        )
-
-
-async def _open_signups(
-    config: Config,
-    plugins: Plugins,
-    storage: Storage,
-    passwords: Passwords,
-    stack: AsyncExitStack,
-) -> tuple[Signup, ...]:
-    if not config.enable_signup:
-        return ()
-    opened = []
-    for entry in config.signup:
-        opened.append(await _open_signup(entry, plugins, storage, passwords))
-        stack.push_async_callback(opened[-1].close)
-    return tuple(opened)
-
-
-async def _open_signup(
-    entry: Plugged, plugins: Plugins, storage: Storage, passwords: Passwords
-) -> Signup:
-    kind = plugins.signup_type(entry.type)
-    async with _blaming(plugins, "signup", entry.type):
-        return await kind.open(
-            structure(entry.config, kind.config, where="signup"),
-            SignupContext(storage, passwords),
-        )
-
-
-@asynccontextmanager
-async def _blaming(plugins: Plugins, kind: str, name: str) -> AsyncIterator[None]:
-    """Say which plugin it was, whatever it raises while it opens."""
-    try:
-        yield
-    except DexcoreError:
-        raise
-    except Exception as error:
-        raise plugins.failed(kind, name, "open", error) from error
-
-
-def _record(entry: ConnectorEntry) -> ConnectorRecord:
-    return ConnectorRecord(
-        id=entry.id,
-        type=entry.type,
-        name=entry.name,
-        config=orjson.dumps(dict(entry.config)),
-        grant_types=tuple(entry.grant_types),
-    )
 
 
 # — the endpoints ----------------------------------------------------------------------

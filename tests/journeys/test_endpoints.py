@@ -6,6 +6,7 @@ import json
 import pytest
 
 from dexcore.config import loads
+from dexcore.errors import ConfigError
 from dexcore.oauth2 import subjects
 from dexcore.server.tokens.revocations import Revocations
 
@@ -327,3 +328,16 @@ async def test_grants_can_be_switched_off(make_world):
     tokens = await world.tokens()
     answer = await world.refresh(tokens.get("refresh_token", "x"))
     assert json.loads(answer.text)["error"] == "unsupported_grant_type"
+
+
+async def test_a_file_that_asks_for_a_second_factor_is_not_served(make_world):
+    text = STRICT.replace("redirectURIs: [", "mfaChain: [totp]\n  redirectURIs: [", 1)
+    mfa = "mfa: {authenticators: [{id: totp, type: TOTP, config: {issuer: me}}]}\n"
+    with pytest.raises(ConfigError, match="[Ss]econd factors"):
+        await make_world(text + mfa, environ={"DEX_SESSIONS_ENABLED": "true"})
+
+
+async def test_a_file_that_asks_for_what_is_missing_says_so(make_world, caplog):
+    await make_world(STRICT + "grpc: {addr: 127.0.0.1:5557}\n")
+    [record] = [r for r in caplog.records if "not served" in r.getMessage()]
+    assert record.fields == {"key": "grpc"}
