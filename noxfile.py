@@ -104,7 +104,7 @@ def types(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies we promise to work with."""
     session.install(*everything(), "--resolution", "lowest-direct")
-    session.install(*TEST)
+    session.install(*TEST, *CLIENTS)
     session.run(
         "python",
         "-m",
