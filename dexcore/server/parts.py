@@ -189,8 +189,8 @@ def _check_built(config: Config) -> None:
     chains = (client.mfa_chain for client in config.static_clients)
     if config.mfa.authenticators or config.mfa.default_mfa_chain or any(chains):
         raise ConfigError(
-            "Second factors (mfa, mfaChain) cannot be asked for by this version, so the "
-            "file is not served. Remove them to go on without."
+            "Second factors (mfa, mfaChain) cannot be asked for by this version, so "
+            "the file is not served. Remove them to go on without."
         )
     missing = {
         "sessions": config.sessions is not None,
