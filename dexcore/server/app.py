@@ -138,7 +138,7 @@ def _public(parts: Parts, health: Health, metrics: Metrics) -> Application:
         parts.signer,
         tuple(grants),
         _response_types(config),
-        config.oauth2.pkce.code_challenge_methods_supported,
+        _challenge_methods(parts),
     )
     introspection = IntrospectionEndpoint(
         parts.clients, parts.storage, tokens.access, tokens.refresh
@@ -268,6 +268,12 @@ def _response_types(config: Config) -> tuple[str, ...]:
     return tuple(kind for kind in config.oauth2.response_types if kind == CODE)
 
 
+def _challenge_methods(parts: Parts) -> tuple[str, ...]:
+    """Return how PKCE may be done; ``plain`` only as long as clients of dex may."""
+    methods = parts.config.oauth2.pkce.code_challenge_methods_supported
+    return tuple(name for name in methods if name != "plain" or not parts.strict)
+
+
 def _authorization(parts: Parts) -> AuthorizationEndpoint:
     config, issuer, pages = parts.config, parts.issuer, parts.pages
     strangers = STRANGERS()
@@ -284,8 +290,9 @@ def _authorization(parts: Parts) -> AuthorizationEndpoint:
         parts.clients,
         issuer,
         _response_types(config),
-        config.oauth2.pkce.code_challenge_methods_supported,
+        _challenge_methods(parts),
         config.oauth2.pkce.enforce,
+        parts.strict,
         flows.lifetime,
         parts.now,
     )

@@ -341,3 +341,18 @@ async def test_a_file_that_asks_for_what_is_missing_says_so(make_world, caplog):
     await make_world(STRICT + "grpc: {addr: 127.0.0.1:5557}\n")
     [record] = [r for r in caplog.records if "not served" in r.getMessage()]
     assert record.fields == {"key": "grpc"}
+
+
+async def test_strictly_pkce_is_s256_and_public_clients_must(make_world):
+    world = await make_world(STRICT)
+    path = "/dex/.well-known/openid-configuration"
+    document = parsed(await world.browser().get(path))
+    assert document["code_challenge_methods_supported"] == ["S256"]
+    plain = await world.ask(world.browser(), code_challenge="c" * 43)
+    assert plain.params["error"] == "invalid_request"
+    native = {"client_id": "native", "redirect_uri": "http://127.0.0.1:9/cb"}
+    without = await world.ask(world.browser(), **native)
+    assert without.params["error"] == "invalid_request"
+    challenge = {"code_challenge": "c" * 43, "code_challenge_method": "S256"}
+    assert (await world.form(world.browser(), **native, **challenge)).status == 200
+    assert (await world.form(world.browser())).status == 200

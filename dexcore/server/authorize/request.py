@@ -37,13 +37,18 @@ MOST_STATE = 64 * 1024  # characters of any one parameter
 
 @attrs.frozen
 class AuthorizationRequests:
-    """Receives authorization requests (OpenID Connect Core section 3.1.2.1)."""
+    """Receives authorization requests (OpenID Connect Core section 3.1.2.1).
+
+    Everybody must use PKCE with ``require_pkce``; public clients also with ``strict``
+    (RFC 9700 section 2.1.1).
+    """
 
     clients: Clients
     issuer: Issuer
     response_types: tuple[str, ...]
     challenge_methods: tuple[str, ...]
     require_pkce: bool
+    strict: bool
     lifetime: timedelta
     now: Callable[[], datetime]
 
@@ -70,7 +75,8 @@ class AuthorizationRequests:
             params.get("code_challenge_method", ""),
             self.challenge_methods,
         )
-        if self.require_pkce and not challenge.code_challenge:
+        required = self.require_pkce or (self.strict and client.public)
+        if required and not challenge.code_challenge:
             raise InvalidRequest(
                 "PKCE is required. The code_challenge parameter must be provided."
             )
