@@ -8,8 +8,10 @@ for the tests it installs Debian packages where it may.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -33,7 +35,9 @@ def main(arguments: list[str]) -> int:
     if sys.version_info < (3, 11):  # noqa: UP036 - somebody may run this with less
         print("dexcore needs Python 3.11 or later.", file=sys.stderr)
         return 2
-    _make_environment()
+    if not _make_environment():
+        print("Please install Python's venv and pip.", file=sys.stderr)
+        return 2
     if arguments == ["tests"]:
         _install_programs()
         arguments = ["-s", "lint", "types", "tests"]
@@ -43,21 +47,37 @@ def main(arguments: list[str]) -> int:
         **os.environ,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "UV_PYTHON_DOWNLOADS": "never",
+        # Whom pip trusts, uv trusts: the machine's certificates.
+        "UV_SYSTEM_CERTS": "true",
     }
-    command = [str(BIN / "python"), "-m", "nox", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    return _run([str(BIN / "python"), "-m", "nox", *arguments], environment)
 
 
-def _make_environment() -> None:
+def _run(command: list[str], environment: dict[str, str]) -> int:
+    """Run *command*; whoever stops us interrupts all that it started, once."""
+    nox = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
+
+    def interrupt(*_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(nox.pid, signal.SIGINT)
+
+    if hasattr(os, "killpg"):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, interrupt)
+    return nox.wait()
+
+
+def _make_environment() -> bool:
+    """Make the environment of nox, unless it is there; return whether it is."""
     if (BIN / "nox").exists():
-        return
-    made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=False)
-    if made.returncode:
-        # Debian keeps ensurepip in a package of its own.
-        _apt_install(["python3-venv"])
-        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+        return True
+    make = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+    # Debian keeps ensurepip in a package of its own.
+    made = subprocess.run(make, check=False).returncode == 0
+    if not made and _apt_install(["python3-venv"]):
+        made = subprocess.run(make, check=False).returncode == 0
     pip = [str(BIN / "python"), "-m", "pip", "install", "-q", "nox>=2026.4", "uv>=0.9"]
-    subprocess.run(pip, check=True)
+    return made and subprocess.run(pip, check=False).returncode == 0
 
 
 def _install_programs() -> None:

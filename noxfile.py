@@ -52,6 +52,11 @@ TYPES = ["mypy>=2.4,<3", "types-pyyaml", "types-requests", "types-jsonschema"]
 LINT = ["ruff>=0.17,<0.18"]
 
 
+# Whoever presses Ctrl-C waits until what we started has put its own house in order:
+# servers drain, tests stop the servers they started (seconds).
+PATIENTLY = {"interrupt_timeout": 60.0, "terminate_timeout": 30.0}
+
+
 def everything() -> list[str]:
     """Return pip's arguments for the core and every distribution, editable."""
     return [
@@ -65,7 +70,7 @@ def everything() -> list[str]:
 def serve(session: nox.Session) -> None:
     """Serve the example configuration and the example app, until Ctrl-C."""
     session.install(*everything())
-    session.run("python", "examples/serve.py", *session.posargs)
+    session.run("python", "examples/serve.py", *session.posargs, **PATIENTLY)
 
 
 @nox.session
@@ -79,7 +84,7 @@ def tests(session: nox.Session) -> None:
         "--cov-report=term:skip-covered",
         "--cov-fail-under=95",
     ]
-    session.run("python", "-m", "pytest", *arguments)
+    session.run("python", "-m", "pytest", *arguments, **PATIENTLY)
 
 
 @nox.session

@@ -16,8 +16,8 @@ from .storage import Collections
 
 C = TypeVar("C")
 
-#: How long clients may keep our JWKS, in seconds (``Cache-Control: max-age``).  A key is
-#: published at least this long before it signs.
+#: How long clients may keep our JWKS, in seconds (``Cache-Control: max-age``).  A key
+#: is published at least this long before it signs.
 JWKS_MAX_AGE = 600
 
 
@@ -47,8 +47,8 @@ class Signer(ABC):
 class SignerContext:
     """What the server lends a signer while it opens.
 
-    ``token_lifetime`` is how long a token lives that the signer signs; ``now`` tells the
-    time.
+    ``token_lifetime`` is how long a token lives that the signer signs; ``now`` tells
+    the time.
     """
 
     storage: Collections

@@ -1,8 +1,8 @@
 """What a sign-up is: how a stranger becomes a user of the password database.
 
-``signup:`` in the configuration file lists one or more types.  They work in that order on
-one form: each adds its fields, each admits (and may change the record or refuse), each
-welcomes.  So one plugin brings the account, and another asks for an invitation code.
+``signup:`` in the configuration file lists one or more types.  They work in that order
+on one form: each adds its fields, each admits (and may change the record or refuse),
+each welcomes.  So one plugin brings the account, and another asks for an invitation code.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ C = TypeVar("C")
 
 @attrs.frozen
 class Field:
-    """One field of the form: ``name`` in the request, ``label`` and ``help`` on the page.
+    """One field of the form.
 
+    ``name`` is its name in the request, ``label`` and ``help`` stand on the page.
     ``type`` is an HTML input type; ``autocomplete`` an HTML autofill name.
     """
 

@@ -119,22 +119,6 @@ def provider(tmp_path_factory):
 
 
 @pytest.fixture
-def requires_program():
-    """Return what stops a test whose program is not installed: with CI set it fails."""
-
-    def require(name: str, *, install: str) -> str:
-        found = shutil.which(name)
-        if found:
-            return found
-        reason = f"Not run: {name} is missing. To install it: {install}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-    return require
-
-
-@pytest.fixture
 def node_modules(requires_program):
     """Install what package.json names, once for all checkouts, outside of this one."""
     npm = requires_program("npm", install="apt-get install npm, or nodejs.org")

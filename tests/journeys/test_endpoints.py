@@ -333,7 +333,7 @@ async def test_grants_can_be_switched_off(make_world):
 async def test_a_file_that_asks_for_a_second_factor_is_not_served(make_world):
     text = STRICT.replace("redirectURIs: [", "mfaChain: [totp]\n  redirectURIs: [", 1)
     mfa = "mfa: {authenticators: [{id: totp, type: TOTP, config: {issuer: me}}]}\n"
-    with pytest.raises(ConfigError, match="[Ss]econd factors"):
+    with pytest.raises(ConfigError, match=r"[Ss]econd factors"):
         await make_world(text + mfa, environ={"DEX_SESSIONS_ENABLED": "true"})
 
 

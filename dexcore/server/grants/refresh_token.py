@@ -100,7 +100,7 @@ class RefreshTokenGrant(Grant):
     async def _traded(
         self, refresh_id: str, secret: str, client: Client, form: Form
     ) -> RefreshToken:
-        """Return the record to answer with: rotated, or within the interval as it was."""
+        """Return the record to answer with: rotated, or as it was in the interval."""
         for _ in range(_TRIES):
             record, session = await self._read(refresh_id)
             self._check(record, client)

@@ -13,6 +13,7 @@ import secrets
 from base64 import b32decode, b32encode
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 import attrs
@@ -26,6 +27,7 @@ from ...storage import (
     OfflineSessions,
     RefreshToken,
     RefreshTokenRef,
+    Storage,
 )
 from .authorization import family_of
 from .revocations import Revocations
@@ -91,7 +93,7 @@ class RefreshSecrets:
 class RefreshTokens:
     """The life of refresh tokens; ``lifetime`` is of the tokens they are traded for."""
 
-    storage: Collections
+    storage: Storage
     secrets: RefreshSecrets
     policy: RefreshPolicy
     revocations: Revocations
@@ -102,8 +104,8 @@ class RefreshTokens:
         """Return what *secret* is to *record*.
 
         ``current``: trade it.  ``repeat``: within the reuse interval, so the same
-        successor again.  ``lost``: a race; refuse.  ``stolen``: an old one; revoke the family.
-        ``unknown``: never issued; refuse.
+        successor again.  ``lost``: a race; refuse.  ``stolen``: an old one; revoke the
+        family.  ``unknown``: never issued; refuse.
         """
         now = self.now()
         if _same(secret, record.token):
@@ -147,8 +149,10 @@ class RefreshTokens:
 
     async def revoke_family(self, record: RefreshToken) -> None:
         """Revoke the refresh token and every token that came of it."""
-        await forget(self.storage, record)
+        # The record goes last: when this is cut short, whoever asks again still finds
+        # it, and all of this happens.
         await self.revocations.revoke(family_of(record.id), self._over())
+        await self.storage.unit(partial(forget, record=record))
 
     def _over(self) -> datetime:
         return self.now() + self.lifetime + timedelta(minutes=1)
