@@ -52,11 +52,6 @@ TYPES = ["mypy>=2.4,<3", "types-pyyaml", "types-requests", "types-jsonschema"]
 LINT = ["ruff>=0.17,<0.18"]
 
 
-# Whoever presses Ctrl-C waits until what we started has put its own house in order:
-# servers drain, tests stop the servers they started (seconds).
-PATIENTLY = {"interrupt_timeout": 60.0, "terminate_timeout": 30.0}
-
-
 def everything() -> list[str]:
     """Return pip's arguments for the core and every distribution, editable."""
     return [
@@ -70,7 +65,7 @@ def everything() -> list[str]:
 def serve(session: nox.Session) -> None:
     """Serve the example configuration and the example app, until Ctrl-C."""
     session.install(*everything())
-    session.run("python", "examples/serve.py", *session.posargs, **PATIENTLY)
+    _run(session, "examples/serve.py", *session.posargs)
 
 
 @nox.session
@@ -84,7 +79,7 @@ def tests(session: nox.Session) -> None:
         "--cov-report=term:skip-covered",
         "--cov-fail-under=95",
     ]
-    session.run("python", "-m", "pytest", *arguments, **PATIENTLY)
+    _run(session, "-m", "pytest", *arguments)
 
 
 @nox.session
@@ -99,7 +94,8 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types, strictly, in every distribution."""
     session.install(*everything(), *TYPES, "pytest>=9,<10", "nox")
-    session.run("mypy", "dexcore", "bench")
+    session.run("mypy", "dexcore", "bench", "examples/serve.py", "examples/example_app")
+    session.run("mypy", "dev.py", "noxfile.py")
     for path in DISTRIBUTIONS.values():
         for package in path.glob("dexcore_*"):
             session.run("mypy", str(package))
@@ -110,15 +106,8 @@ def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies we promise to work with."""
     session.install(*everything(), "--resolution", "lowest-direct")
     session.install(*TEST, *CLIENTS)
-    session.run(
-        "python",
-        "-m",
-        "pytest",
-        "-n",
-        "auto",
-        "--ignore=tests/clients",
-        *session.posargs,
-    )
+    tests = ["-n", "auto", "--ignore=tests/clients", *session.posargs]
+    _run(session, "-m", "pytest", *tests)
 
 
 @nox.session
@@ -128,11 +117,16 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *(session.posargs or ["start"]))
 
 
+def _run(session: nox.Session, *arguments: str) -> None:
+    # Seconds after Ctrl-C: servers drain, tests stop the servers they started.
+    session.run("python", *arguments, interrupt_timeout=60, terminate_timeout=30)
+
+
 def _alone(name: str, path: Path) -> None:
     @nox.session(name=f"tests-{name}")
     def alone(session: nox.Session) -> None:
         session.install("-e", ".", "-e", f"./{path}", *TEST)
-        session.run("python", "-m", "pytest", str(path), *session.posargs)
+        _run(session, "-m", "pytest", str(path), *session.posargs)
 
     alone.__doc__ = f"Run the tests of {name} with the core alone."
 
