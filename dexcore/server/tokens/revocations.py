@@ -41,11 +41,13 @@ class Revocations:
 
     async def revoke(self, what: str, expiry: datetime) -> None:
         """Revoke a ``jti`` or a family until *expiry*, when its tokens end anyway."""
-        self._expiry[what] = expiry
         try:
             await self.storage.revocations.create(self._record(what, expiry))
         except AlreadyExists:
             log.debug("revoked twice in one millisecond: %s", what)
+        # Not before it is stored: who is told to ask again must not hear of a success
+        # that the next start would not know of.
+        self._expiry[what] = expiry
 
     async def load(self, since: datetime | None = None) -> None:
         """Read what has been revoked, by us or by another replica."""

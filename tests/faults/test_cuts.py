@@ -1,0 +1,299 @@
+"""The process dies, or the database fails, between any two things it does.
+
+``photographed`` copies the database file at every point of an act: what is in a copy is
+what a process killed there leaves behind.  ``broken_everywhere`` repeats the act with
+the database failing at one point after the other, and once more as a client would.
+"""
+
+import sqlite3
+
+import pytest
+
+from dexcore.errors import StorageUnavailable
+
+REUSE = {"refreshTokens": {"reuseInterval": "30s"}}
+
+
+@pytest.fixture
+def photographed(points, tmp_path):
+    """``await photographed(act)``: the answer, and copies as (points, file) pairs."""
+
+    async def run(act):
+        files, reached = {}, {}
+
+        def shoot(point):
+            found = tuple(
+                file.read_bytes() if file.exists() else b""
+                for file in (tmp_path / "dex.db", tmp_path / "dex.db-wal")
+            )
+            reached.setdefault(found, []).append(point)
+
+        points.then = shoot
+        answer = await act()
+        shoot("answered")
+        points.then = None
+        for number, found in enumerate(reached):
+            file = tmp_path / f"photo{number}-{len(list(tmp_path.iterdir()))}.db"
+            for suffix, content in zip(("", "-wal"), found, strict=True):
+                file.with_name(file.name + suffix).write_bytes(content)
+            files[file] = reached[found]
+        return answer, [(names, file) for file, names in files.items()]
+
+    return run
+
+
+@pytest.fixture
+def restarted(open_house, clock):
+    """``await restarted(house, file)``: the same provider on another file."""
+
+    async def start(house, file):
+        with sqlite3.connect(file) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        connection.close()
+        return await open_house(
+            database=file, issuer=house.base, expiry=REUSE, now=clock
+        )
+
+    return start
+
+
+@pytest.fixture
+def broken_everywhere(points):
+    """``await broken_everywhere(prepare, act)``: what each point left, by point."""
+
+    async def run(prepare, act):
+        left = []
+        while True:
+            prepared = await prepare()
+            points.passed.clear()
+            at = len(left)
+
+            def fail(point, at=at):
+                if len(points.passed) == at + 1:
+                    raise StorageUnavailable(point)
+
+            points.then = fail
+            first = await act(prepared)
+            points.then = None
+            if len(points.passed) <= at:
+                assert at > 1
+                return left
+            again = await act(prepared)
+            left.append((points.passed[at], prepared, first, again))
+
+    return run
+
+
+@pytest.fixture
+async def house(open_house, points, clock):
+    return await open_house(reached=points, expiry=REUSE, now=clock)
+
+
+def durable(names):
+    """Whether the transaction had been committed."""
+    return {"unit:after", "answered"} & {*names}
+
+
+async def test_a_code_gives_one_token_set_wherever_its_exchange_is_killed(
+    house, photographed, restarted
+):
+    code = await house.code()
+    answer, photos = await photographed(lambda: house.exchange(code))
+    assert answer.status == 200
+    assert len(photos) > 1
+    for names, file in photos:
+        later = await restarted(house, file)
+        again = await later.exchange(code)
+        assert again.status == (400 if durable(names) else 200), names
+        if durable(names):
+            assert again.json["error"] == "invalid_grant"
+        else:
+            assert (await later.exchange(code)).status == 400
+            assert (await later.storage.refresh_tokens.list())[1:] == []
+
+
+async def test_tokens_that_were_answered_are_kept(
+    house, photographed, restarted, example
+):
+    code = await house.code()
+    answer, photos = await photographed(lambda: house.exchange(code))
+    names, file = photos[-1]
+    assert "answered" in names
+    later = await restarted(house, file)
+    tokens = answer.json
+    example.claims(await later.keys(), tokens["id_token"])
+    assert (await later.userinfo(tokens["access_token"])).status == 200
+    assert (await later.refresh(tokens["refresh_token"])).status == 200
+
+
+async def test_a_refresh_token_has_one_successor_wherever_it_is_killed(
+    house, clock, photographed, restarted
+):
+    old = (await house.tokens())["refresh_token"]
+    clock.move(minutes=1)
+    answer, photos = await photographed(lambda: house.refresh(old))
+    assert answer.status == 200
+    assert len(photos) > 1
+    new = answer.json["refresh_token"]
+    for names, file in photos:
+        later = await restarted(house, file)
+        if durable(names):
+            assert (await later.introspect(new))["active"], names
+        once, twice = await later.refresh(old), await later.refresh(old)
+        assert once.status == twice.status == 200, names
+        assert once.json["refresh_token"] == twice.json["refresh_token"]
+        if durable(names):
+            assert once.json["refresh_token"] == new
+        assert len(await later.storage.refresh_tokens.list()) == 1
+
+
+async def test_a_second_login_leaves_one_refresh_token_wherever_it_is_killed(
+    house, photographed, restarted
+):
+    old = (await house.tokens())["refresh_token"]
+    code = await house.code()
+    _, photos = await photographed(lambda: house.exchange(code))
+    for _, file in photos:
+        later = await restarted(house, file)
+        [record] = await later.storage.refresh_tokens.list()
+        [session] = await later.storage.offline_sessions.list()
+        assert session.refresh["one"].id == record.id
+        fresh = await later.exchange(code)
+        assert (await later.refresh(old)).status == 400 or fresh.status == 400
+
+
+async def test_a_killed_revocation_is_whole_or_can_be_repeated(
+    house, photographed, restarted
+):
+    tokens = await house.tokens()
+    answer, photos = await photographed(lambda: house.revoke(tokens["refresh_token"]))
+    assert answer.status == 200
+    assert len(photos) > 1
+    for names, file in photos:
+        later = await restarted(house, file)
+        if "answered" not in names:
+            assert (await later.revoke(tokens["refresh_token"])).status == 200
+        assert (await later.refresh(tokens["refresh_token"])).status == 400, names
+        assert (await later.userinfo(tokens["access_token"])).status == 401, names
+
+
+async def test_a_killed_sign_up_is_whole_or_can_be_repeated(
+    house, photographed, restarted
+):
+    answer, photos = await photographed(lambda: house.sign_up("new@example.com"))
+    assert answer.status == 201
+    assert len(photos) > 1
+    for names, file in photos:
+        later = await restarted(house, file)
+        if "answered" not in names:
+            assert (await later.sign_up("new@example.com")).status in (201, 409)
+        assert (await later.log_in("new@example.com")).status == 303, names
+
+
+async def test_consent_gives_one_code_wherever_it_is_killed(
+    open_house, points, clock, photographed, restarted
+):
+    house = await open_house(reached=points, now=clock, expiry=REUSE, oauth2={})
+    browser = house.browser()
+    link = (await house.log_in(session=browser)).headers["Location"]
+    agree = {"approval": "approve"}
+    answer, photos = await photographed(
+        lambda: house.post(link, session=browser, data=agree)
+    )
+    assert answer.status == 303
+    assert len(photos) > 1
+    for names, file in photos:
+        later = await restarted(house, file)
+        if "answered" in names:
+            assert (await later.exchange(answer.params["code"])).status == 200
+            assert await later.storage.auth_requests.list() == []
+        else:
+            assert len(await later.storage.auth_requests.list()) == 1, names
+            assert await later.storage.auth_codes.list() == []
+
+
+# — the database fails, and the process goes on ----------------------------------------
+
+
+async def test_a_code_works_at_most_once_wherever_the_database_fails(
+    house, broken_everywhere
+):
+    left = await broken_everywhere(house.code, house.exchange)
+    for point, code, first, again in left:
+        assert first.status == 503, point
+        assert first.json["error"] == "temporarily_unavailable"
+        assert first.headers["Retry-After"]
+        assert again.status in (200, 400), point
+        assert (await house.exchange(code)).status == 400
+
+
+async def test_a_refresh_can_be_repeated_wherever_the_database_fails(
+    house, clock, broken_everywhere
+):
+    async def prepare():
+        token = (await house.tokens())["refresh_token"]
+        clock.move(minutes=1)
+        return token
+
+    for point, _, first, again in await broken_everywhere(prepare, house.refresh):
+        assert first.status == 503, point
+        assert again.status == 200, point
+
+
+@pytest.mark.parametrize("kind", ["refresh_token", "access_token"])
+async def test_a_repeated_revocation_counts_wherever_the_database_failed(
+    house, broken_everywhere, restarted, tmp_path, kind
+):
+    left = await broken_everywhere(
+        house.tokens, lambda tokens: house.revoke(tokens[kind])
+    )
+    copied = tmp_path / "copied.db"
+    with sqlite3.connect(tmp_path / "dex.db") as now:
+        now.execute("VACUUM INTO ?", (str(copied),))
+    now.close()
+    later = await restarted(house, copied)
+    for point, tokens, first, again in left:
+        assert first.status == 503, point
+        assert again.status == 200, point
+        for provider in (house, later):
+            answer = await provider.userinfo(tokens["access_token"])
+            assert answer.status == 401, point
+            if kind == "refresh_token":
+                assert (await provider.refresh(tokens[kind])).status == 400, point
+
+
+async def test_a_login_can_be_repeated_wherever_the_database_fails(
+    house, broken_everywhere
+):
+    browsers = {}
+
+    async def prepare():
+        browser = house.browser()
+        form = await house.form(browser)
+        browsers[form] = browser
+        return form
+
+    async def act(form):
+        typed = {"login": "ann@example.com", "password": "password"}
+        return await house.post(form, session=browsers[form], data=typed)
+
+    for point, _, first, again in await broken_everywhere(prepare, act):
+        assert first.status == 503, point
+        assert first.headers["Retry-After"]
+        assert again.status == 303, point
+        assert (await house.exchange(again.params["code"])).status == 200
+
+
+async def test_a_sign_up_can_be_repeated_wherever_the_database_fails(
+    house, broken_everywhere
+):
+    numbers = iter(range(100))
+
+    async def prepare():
+        return f"user{next(numbers)}@example.com"
+
+    for point, email, first, again in await broken_everywhere(prepare, house.sign_up):
+        assert first.status == 503, point
+        stored = point == "passwords.create:after"
+        assert again.status == (409 if stored else 201), point
+        assert (await house.log_in(email)).status == 303, point
