@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 
 from collections.abc import Callable, Coroutine
@@ -32,9 +33,19 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         factory = None
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(work)
+            runner.run(_until_told_to_stop(work))
     except BenchError as error:
         raise click.ClickException(str(error)) from None
+    except asyncio.CancelledError:
+        raise click.Abort from None
+
+
+async def _until_told_to_stop(work: Coroutine[Any, Any, None]) -> None:
+    # A server that was started for the run must not outlive it.
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await work
 
 
 @click.group(help="A load harness for OpenID Connect providers on loopback.")
