@@ -16,7 +16,11 @@ class Type(Enum):
     """The types of columns; each dialect has its words for them."""
 
     TEXT = "text"
+    KEY = "text of our own tables, compared and sorted byte by byte"
+    LINE = "text of some 2000 characters"
+    STATE = "text of some 4000 characters"
     BYTES = "bytes"
+    LONG_BYTES = "bytes, megabytes of them"
     BOOLEAN = "boolean"
     TIME = "time"
     INTEGER = "integer"
@@ -60,11 +64,37 @@ class DropTable:
 
 @attrs.frozen
 class CreateIndex:
-    """Make an index."""
+    """Make an index.  ``by_key``: in the order of keys, whatever the database's is."""
 
     name: str
     table: str
     columns: tuple[str, ...]
+    by_key: bool = False
+
+
+@attrs.frozen
+class ChangeColumns:
+    """Give columns that are there another type."""
+
+    table: str
+    columns: tuple[Column, ...]
+
+
+@attrs.frozen
+class Utf8:
+    """Let a table hold every character and compare exactly; change some columns."""
+
+    table: str
+    columns: tuple[Column, ...]
+
+
+@attrs.frozen
+class FillColumn:
+    """Put a value where there is none."""
+
+    table: str
+    column: str
+    value: str
 
 
 @attrs.frozen
@@ -75,13 +105,22 @@ class MendDefaults:
     column: str
 
 
-Change = CreateTable | AddColumns | DropTable | CreateIndex | MendDefaults
+Change = (
+    CreateTable
+    | AddColumns
+    | ChangeColumns
+    | Utf8
+    | DropTable
+    | CreateIndex
+    | FillColumn
+    | MendDefaults
+)
 Step = tuple[Change, ...]
 
 #: Both counting tables look like this.
 COUNT = (Column("num", Type.INTEGER), Column("at", Type.TIME))
 EPOCH = "1970-01-01 00:00:00"
-_YEAR_ONE = "0001-01-01 00:00:00 UTC"
+YEAR_ONE = "0001-01-01 00:00:00 UTC"
 
 
 def _text(*names: str, default: str | None = None) -> tuple[Column, ...]:
@@ -252,9 +291,7 @@ DEX: tuple[Step, ...] = (
     _FIRST,
     (
         AddColumns("refresh_token", _text("token", default="")),
-        AddColumns(
-            "refresh_token", _time("created_at", "last_used", default=_YEAR_ONE)
-        ),
+        AddColumns("refresh_token", _time("created_at", "last_used", default=YEAR_ONE)),
     ),
     (
         CreateTable(
@@ -330,30 +367,50 @@ DEX: tuple[Step, ...] = (
     _SESSIONS,
 )
 
+_RECORD = CreateTable(
+    "dexcore_record",
+    (
+        Column("kind", Type.KEY),
+        Column("key", Type.KEY),
+        Column("data", Type.LONG_BYTES),
+        Column("expiry", Type.BIG_INTEGER, null=True),
+    ),
+    ("kind", "key"),
+    clustered=True,
+)
+# dex writes and reads columns by name, so it does not notice one more.
+_CLAIMS_OF_CLIENTS = AddColumns(
+    "client",
+    (Column("dexcore_client_credentials_claims", Type.LONG_BYTES, null=True),),
+)
+_INDEXES = (
+    CreateIndex("dexcore_record_expiry", "dexcore_record", ("kind", "expiry")),
+    CreateIndex("dexcore_auth_request_expiry", "auth_request", ("expiry",)),
+    CreateIndex("dexcore_auth_code_expiry", "auth_code", ("expiry",)),
+    CreateIndex("dexcore_device_request_expiry", "device_request", ("expiry",)),
+    CreateIndex("dexcore_device_token_expiry", "device_token", ("expiry",)),
+    CreateIndex("dexcore_auth_session_absolute", "auth_session", ("absolute_expiry",)),
+    CreateIndex("dexcore_auth_session_idle", "auth_session", ("idle_expiry",)),
+)
+
 #: Our own steps.
 OURS: tuple[Step, ...] = (
+    (MendDefaults("password", "groups"), _CLAIMS_OF_CLIENTS, _RECORD, *_INDEXES),
+)
+#: On PostgreSQL, whose order of text is the operator's choice: what is listed page by
+#: page and may be long has an index in the order of keys.
+OURS_POSTGRES: tuple[Step, ...] = (
     (
-        MendDefaults("password", "groups"),
-        # dex writes and reads columns by name, so it does not notice one more.
-        AddColumns("client", _bytes("dexcore_client_credentials_claims", null=True)),
-        CreateTable(
-            "dexcore_record",
-            (
-                *_text("kind", "key"),
-                *_bytes("data"),
-                Column("expiry", Type.BIG_INTEGER, null=True),
-            ),
-            ("kind", "key"),
-            clustered=True,
-        ),
-        CreateIndex("dexcore_record_expiry", "dexcore_record", ("kind", "expiry")),
-        CreateIndex("dexcore_auth_request_expiry", "auth_request", ("expiry",)),
-        CreateIndex("dexcore_auth_code_expiry", "auth_code", ("expiry",)),
-        CreateIndex("dexcore_device_request_expiry", "device_request", ("expiry",)),
-        CreateIndex("dexcore_device_token_expiry", "device_token", ("expiry",)),
+        _CLAIMS_OF_CLIENTS,
+        _RECORD,
+        *_INDEXES,
+        CreateIndex("dexcore_refresh_token_key", "refresh_token", ("id",), True),
+        CreateIndex("dexcore_auth_session_key", "auth_session", ("id",), True),
         CreateIndex(
-            "dexcore_auth_session_absolute", "auth_session", ("absolute_expiry",)
+            "dexcore_user_identity_key",
+            "user_identity",
+            ("user_id", "connector_id"),
+            True,
         ),
-        CreateIndex("dexcore_auth_session_idle", "auth_session", ("idle_expiry",)),
     ),
 )

@@ -1,6 +1,7 @@
 """The statements of each table, written once.
 
-Everything here is made of our own names; values travel as parameters.
+Everything here is made of our own names; values travel as parameters.  The dialect
+spells it.
 """
 
 # ruff: noqa: S608
@@ -10,14 +11,15 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from .ddl import quoted
+from .ddl import Dialect, quoted
 from .tables import Table
 
 
 class Statements:
     """SQL over one table.  Parameters: the row's values, then the key's."""
 
-    def __init__(self, table: Table[Any]) -> None:
+    def __init__(self, table: Table[Any], dialect: Dialect) -> None:
+        self.dialect = dialect
         self._table = quoted(table.name)
         self._names = [quoted(column.name) for column in table.columns]
         self._keys = [quoted(name) for name in table.kind.key] or [quoted("id")]
@@ -32,36 +34,43 @@ class Statements:
         if self._only:
             names.append('"id"')
             values.append(f"'{self._only}'")
-        return (
+        return self._spell(
             f"INSERT INTO {self._table} ({', '.join(names)})"
-            f" VALUES ({', '.join(values)}) ON CONFLICT DO NOTHING"
+            f" VALUES ({', '.join(values)}){self.dialect.unless_there}"
         )
 
     @cached_property
     def select(self) -> str:
         """Read the row of a key."""
-        return f"{self._select} WHERE {self._where}"
+        return self._spell(f"{self._select} WHERE {self._where}")
+
+    @cached_property
+    def lock(self) -> str:
+        """Read the row of a key, and keep others from writing it."""
+        return self._spell(f"{self._select} WHERE {self._where}{self.dialect.lock}")
 
     @cached_property
     def take(self) -> str:
         """Remove the row of a key and return it."""
-        return f"{self.delete} RETURNING {', '.join(self._names)}"
+        return self._spell(f"{self._delete} RETURNING {', '.join(self._names)}")
 
     @cached_property
     def delete(self) -> str:
         """Remove the row of a key."""
-        return f"DELETE FROM {self._table} WHERE {self._where}"
+        return self._spell(self._delete)
 
     @cached_property
     def first_page(self) -> str:
         """Read rows in the order of their keys; the parameter is how many."""
-        return f"{self._select} ORDER BY {', '.join(self._keys)} LIMIT ?"
+        return self._spell(f"{self._select} ORDER BY {self._ordered} LIMIT ?")
 
     @cached_property
     def next_page(self) -> str:
         """Read rows after a key; the last parameter is how many."""
-        keys, marks = ", ".join(self._keys), ", ".join("?" * len(self._keys))
-        return f"{self._select} WHERE ({keys}) > ({marks}) ORDER BY {keys} LIMIT ?"
+        keys, marks = self._ordered, ", ".join("?" * len(self._keys))
+        return self._spell(
+            f"{self._select} WHERE ({keys}) > ({marks}) ORDER BY {keys} LIMIT ?"
+        )
 
     @cached_property
     def sweep(self) -> str:
@@ -71,9 +80,10 @@ class Statements:
         """
         keys = ", ".join(self._keys)
         expired = " OR ".join(f"{name} < ?" for name in self._expiry)
-        return (
+        return self._spell(
             f"DELETE FROM {self._table} WHERE ({keys}) IN"
-            f" (SELECT {keys} FROM {self._table} WHERE {expired} LIMIT ?)"
+            f" (SELECT {keys} FROM {self._table} WHERE {expired}"
+            f" LIMIT ?{self.dialect.skip})"
         )
 
     def update(self, places: tuple[int, ...]) -> str:
@@ -81,38 +91,59 @@ class Statements:
         text = self._updates.get(places)
         if text is None:
             sets = ", ".join(f"{self._names[place]} = ?" for place in places)
-            text = f"UPDATE {self._table} SET {sets} WHERE {self._where}"
+            text = self._spell(f"UPDATE {self._table} SET {sets} WHERE {self._where}")
             self._updates[places] = text
         return text
+
+    def _spell(self, text: str) -> str:
+        return self.dialect.spell(text)
 
     @property
     def _select(self) -> str:
         return f"SELECT {', '.join(self._names)} FROM {self._table}"
 
     @property
+    def _delete(self) -> str:
+        return f"DELETE FROM {self._table} WHERE {self._where}"
+
+    @property
+    def _ordered(self) -> str:
+        return ", ".join(f"{key}{self.dialect.by_key}" for key in self._keys)
+
+    @property
     def _where(self) -> str:
         if self._only:
             return f"\"id\" = '{self._only}'"
-        return " AND ".join(f"{key} = ?" for key in self._keys)
+        return " AND ".join(self.dialect.same.format(key) for key in self._keys)
 
 
 class Own:
     """SQL over ``dexcore_record``; parameters in the order kind, key, the rest."""
 
-    INSERT = (
-        "INSERT INTO dexcore_record (kind, key, data, expiry) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT DO NOTHING"
-    )
-    SELECT = "SELECT data FROM dexcore_record WHERE kind = ? AND key = ?"
-    UPDATE = "UPDATE dexcore_record SET data = ?, expiry = ? WHERE kind = ? AND key = ?"
-    DELETE = "DELETE FROM dexcore_record WHERE kind = ? AND key = ?"
-    TAKE = f"{DELETE} RETURNING data"
-    FIRST_PAGE = "SELECT data FROM dexcore_record WHERE kind = ? ORDER BY key LIMIT ?"
-    NEXT_PAGE = (
-        "SELECT data FROM dexcore_record WHERE kind = ? AND key > ?"
-        " ORDER BY key LIMIT ?"
-    )
-    SWEEP = (
-        "DELETE FROM dexcore_record WHERE (kind, key) IN"
-        " (SELECT kind, key FROM dexcore_record WHERE kind = ? AND expiry < ? LIMIT ?)"
-    )
+    _ONE = '"kind" = ? AND "key" = ?'
+
+    def __init__(self, dialect: Dialect) -> None:
+        spell = dialect.spell
+        select = 'SELECT "data" FROM "dexcore_record" WHERE'
+        self.insert = spell(
+            'INSERT INTO "dexcore_record" ("kind", "key", "data", "expiry")'
+            f" VALUES (?, ?, ?, ?){dialect.unless_there}"
+        )
+        self.select = spell(f"{select} {self._ONE}")
+        self.lock = spell(f"{select} {self._ONE}{dialect.lock}")
+        self.update = spell(
+            f'UPDATE "dexcore_record" SET "data" = ?, "expiry" = ? WHERE {self._ONE}'
+        )
+        self.delete = spell(f'DELETE FROM "dexcore_record" WHERE {self._ONE}')
+        self.take = spell(
+            f'DELETE FROM "dexcore_record" WHERE {self._ONE} RETURNING "data"'
+        )
+        self.first_page = spell(f'{select} "kind" = ? ORDER BY "key" LIMIT ?')
+        self.next_page = spell(
+            f'{select} "kind" = ? AND "key" > ? ORDER BY "key" LIMIT ?'
+        )
+        self.sweep = spell(
+            'DELETE FROM "dexcore_record" WHERE ("kind", "key") IN'
+            ' (SELECT "kind", "key" FROM "dexcore_record"'
+            f' WHERE "kind" = ? AND "expiry" < ? LIMIT ?{dialect.skip})'
+        )

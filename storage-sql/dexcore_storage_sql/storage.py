@@ -19,10 +19,12 @@ from dexcore.storage import (
     Storage,
     StorageUnavailable,
 )
+from dexcore.storage.units import run_through
 
 from .config import SQLite3
+from .ddl import SQLITE
 from .engine import Owner, Statistics
-from .migrations import migrate
+from .migrations import advance, is_current
 from .sqlite import SQLiteSession, connect, is_memory, use_journal
 
 R = TypeVar("R")
@@ -158,7 +160,7 @@ class HoppingCollection(Collection[R], Generic[R]):
 def _open(config: SQLite3) -> tuple[SQLiteSession, SQLiteSession | None]:
     session = _connect(config)
     try:
-        migrate(session)
+        _migrate(session)
         if not use_journal(session, config.journal_mode) or is_memory(config.file):
             return session, None
         beside = _connect(config)
@@ -167,6 +169,19 @@ def _open(config: SQLite3) -> tuple[SQLiteSession, SQLiteSession | None]:
         session.close()
         raise
     return session, beside
+
+
+def _migrate(session: SQLiteSession) -> None:
+    """Bring the schema up to date in one transaction; the first of many does it."""
+    if run_through(is_current(session, SQLITE)):
+        return
+    session.begin()
+    try:
+        run_through(advance(session, SQLITE))
+    except BaseException:
+        session.rollback()
+        raise
+    session.commit()
 
 
 def _connect(config: SQLite3) -> SQLiteSession:

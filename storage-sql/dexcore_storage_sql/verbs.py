@@ -23,10 +23,10 @@ from dexcore.storage import (
 )
 from dexcore.storage.codec import record_codec
 
+from .ddl import SQLITE, Dialect
 from .rows import RowCodec
 from .statements import Own, Statements
 from .tables import OWN, TABLES, Table
-from .values import reader, write_time, writer
 
 R = TypeVar("R")
 Key = tuple[str, ...]
@@ -61,7 +61,9 @@ class SQLCollection(Collection[R], Generic[R]):
     async def update(self, *key: str, change: Callable[[R], R]) -> R:
         """Replace the record by ``change(record)``."""
         key = self._kind.fold(key)
-        old = await self.get(*key)
+        old = await self._locked(key)
+        if old is None:
+            raise self._missing()
         new = change(old)
         if new is old:
             return old
@@ -73,6 +75,10 @@ class SQLCollection(Collection[R], Generic[R]):
     @abstractmethod
     async def sweep(self, now: datetime, limit: int) -> int:
         """Remove up to *limit* records that expired before *now*; return how many."""
+
+    @abstractmethod
+    async def _locked(self, key: Key) -> R | None:
+        """Return the record, which nobody else writes until the transaction ends."""
 
     @abstractmethod
     async def _replace(self, key: Key, old: R, new: R) -> None:
@@ -113,7 +119,7 @@ class TableCollection(SQLCollection[R], Generic[R]):
         self, *, after: Key | None = None, limit: int | None = None
     ) -> builtins.list[R]:
         """Return records in the order of their keys."""
-        most = -1 if limit is None else limit
+        most = self._sql.dialect.everything if limit is None else limit
         if after is None:
             rows = await self._session.fetch(self._sql.first_page, (most,))
         elif self._kind.key:
@@ -137,9 +143,12 @@ class TableCollection(SQLCollection[R], Generic[R]):
 
     async def sweep(self, now: datetime, limit: int) -> int:
         """Remove some of what expired."""
-        # dex compares the texts, and so do we: they are in the order of their times.
-        times = [write_time(now)] * len(self._kind.expiry)
+        times = [self._sql.dialect.time(now)] * len(self._kind.expiry)
         return await self._session.execute(self._sql.sweep, (*times, limit))
+
+    async def _locked(self, key: Key) -> R | None:
+        rows = await self._session.fetch(self._sql.lock, key)
+        return self._codec.record(rows[0]) if rows else None
 
     async def _replace(self, key: Key, old: R, new: R) -> None:
         places, values = self._codec.changes(old, new)
@@ -150,8 +159,12 @@ class TableCollection(SQLCollection[R], Generic[R]):
 class OwnCollection(SQLCollection[R], Generic[R]):
     """Records of our own, as JSON in ``dexcore_record``."""
 
-    def __init__(self, session: Session, kind: Kind[R]) -> None:
+    def __init__(
+        self, session: Session, kind: Kind[R], statements: Own, dialect: Dialect
+    ) -> None:
         super().__init__(session, kind)
+        self._sql = statements
+        self._everything = dialect.everything
         codec = record_codec(kind)
         self._encode, self._decode = codec.encode, codec.decode
 
@@ -164,45 +177,49 @@ class OwnCollection(SQLCollection[R], Generic[R]):
             self._encode(record),
             _expiry(self._kind, record),
         )
-        if not await self._session.execute(Own.INSERT, parameters):
+        if not await self._session.execute(self._sql.insert, parameters):
             raise self._there()
 
     async def find(self, *key: str) -> R | None:
         """Return the record, or ``None``."""
-        rows = await self._session.fetch(Own.SELECT, (self._kind.name, *key))
+        rows = await self._session.fetch(self._sql.select, (self._kind.name, *key))
         return self._record(rows[0]) if rows else None
 
     async def list(
         self, *, after: Key | None = None, limit: int | None = None
     ) -> builtins.list[R]:
         """Return records in the order of their keys."""
-        most = -1 if limit is None else limit
-        sql = Own.FIRST_PAGE if after is None else Own.NEXT_PAGE
+        most = self._everything if limit is None else limit
+        sql = self._sql.first_page if after is None else self._sql.next_page
         parameters = (self._kind.name, *(after or ()), most)
         rows = await self._session.fetch(sql, parameters)
         return [self._record(row) for row in rows]
 
     async def take(self, *key: str) -> R:
         """Remove the record and return it."""
-        rows = await self._session.fetch(Own.TAKE, (self._kind.name, *key))
+        rows = await self._session.fetch(self._sql.take, (self._kind.name, *key))
         if not rows:
             raise self._missing()
         return self._record(rows[0])
 
     async def delete(self, *key: str) -> None:
         """Remove the record."""
-        if not await self._session.execute(Own.DELETE, (self._kind.name, *key)):
+        if not await self._session.execute(self._sql.delete, (self._kind.name, *key)):
             raise self._missing()
 
     async def sweep(self, now: datetime, limit: int) -> int:
         """Remove some of what expired."""
         parameters = (self._kind.name, _microseconds(now), limit)
-        return await self._session.execute(Own.SWEEP, parameters)
+        return await self._session.execute(self._sql.sweep, parameters)
+
+    async def _locked(self, key: Key) -> R | None:
+        rows = await self._session.fetch(self._sql.lock, (self._kind.name, *key))
+        return self._record(rows[0]) if rows else None
 
     async def _replace(self, key: Key, old: R, new: R) -> None:
         expiry = _expiry(self._kind, new)
         parameters = (self._encode(new), expiry, self._kind.name, *key)
-        await self._session.execute(Own.UPDATE, parameters)
+        await self._session.execute(self._sql.update, parameters)
 
     def _record(self, row: Sequence[Any]) -> R:
         try:
@@ -216,9 +233,15 @@ class OwnCollection(SQLCollection[R], Generic[R]):
 class Prepared:
     """Statements and codecs of all tables, made once and used by every connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._own = Own(dialect)
         self._tables = [
-            (table, Statements(table), RowCodec(table, writer, reader))
+            (
+                table,
+                Statements(table, dialect),
+                RowCodec(table, dialect.writer, dialect.reader),
+            )
             for table in TABLES
         ]
 
@@ -229,11 +252,12 @@ class Prepared:
             collection = TableCollection(session, table, statements, codec)
             setattr(collections, table.kind.collection, collection)
         for kind in OWN:
-            setattr(collections, kind.collection, OwnCollection(session, kind))
+            own = OwnCollection(session, kind, self._own, self._dialect)
+            setattr(collections, kind.collection, own)
         return collections
 
 
-PREPARED = Prepared()
+PREPARED = Prepared(SQLITE)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dexcore_storage_sql import SQLite3, SQLiteStorage, open_storage
-from dexcore_storage_sql.ddl import statements
+from dexcore_storage_sql.ddl import SQLITE
 from dexcore_storage_sql.schema import COUNT, DEX, CreateTable
 
 
@@ -41,7 +41,7 @@ def made_by_dex(path: Path) -> Callable[[int], None]:
     def make(steps: int) -> None:
         with closing(sqlite3.connect(path)) as connection, connection:
             for change in (CreateTable("migrations", COUNT, ()), *sum(DEX[:steps], ())):
-                for statement in statements(change):
+                for statement in SQLITE.statements(change):
                     connection.execute(statement)
             for number in range(1, steps + 1):
                 connection.execute(

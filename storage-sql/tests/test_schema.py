@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dexcore_storage_sql import SQLite3, SQLiteStorage, open_storage
+from dexcore_storage_sql.ddl import SQLITE
 from dexcore_storage_sql.statements import Own, Statements
 from dexcore_storage_sql.tables import TABLES
 
@@ -195,15 +196,14 @@ async def test_a_database_of_dexs_other_schema_is_refused(
 def every_statement() -> dict[str, str]:
     found = {}
     for table in TABLES:
-        sql = Statements(table)
+        sql = Statements(table, SQLITE)
         for name in ("insert", "select", "take", "delete", "first_page", "next_page"):
             found[f"{table.name}.{name}"] = getattr(sql, name)
         found[f"{table.name}.update"] = sql.update((len(table.columns) - 1,))
         if table.kind.expiry:
             found[f"{table.name}.sweep"] = sql.sweep
-    for name, text in vars(Own).items():
-        if name.isupper():
-            found[f"dexcore_record.{name.lower()}"] = text
+    for name, text in vars(Own(SQLITE)).items():
+        found[f"dexcore_record.{name}"] = text
     return found
 
 
