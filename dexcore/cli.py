@@ -6,6 +6,7 @@ completion are instant.
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import sys
@@ -151,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _serve(file: str, overrides: dict[str, str], workers: int) -> None:
+    collect_as_usual = _collect_less()
     from .config import load
     from .config.model import Logger
     from .server import logs
@@ -162,17 +164,36 @@ def _serve(file: str, overrides: dict[str, str], workers: int) -> None:
     logs.configure(Logger())
     config = load(file, overrides=overrides)
     lines = logs.configure(config.logger)
-    try:
-        if workers > 1 and not worker:
-            announce(config)
-            sys.exit(_supervise(file, config, overrides, workers))
+
+    def ready() -> None:
+        collect_as_usual()
         if worker:
-            run(config, _opener(config, shared=True), shared=True, ready=tell_ready)
-        else:
+            tell_ready()
+
+    try:
+        if not worker:
             announce(config)
-            run(config, _opener(config, shared=False))
+        if workers > 1 and not worker:
+            sys.exit(_supervise(file, config, overrides, workers))
+        run(config, _opener(config, shared=worker), shared=worker, ready=ready)
     finally:
         lines.flush()
+
+
+def _collect_less() -> Callable[[], None]:
+    """Collect garbage more rarely until the function that is returned is called.
+
+    What a server is made of stays, so looking through it over and over is a tenth of
+    the start; from then on it is not looked through any more.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(10_000, 100, 100)
+
+    def as_usual() -> None:
+        gc.freeze()
+        gc.set_threshold(*before)
+
+    return as_usual
 
 
 def _supervise(

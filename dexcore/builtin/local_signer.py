@@ -124,13 +124,14 @@ class LocalSigner(Signer):
 
     async def run(self) -> None:
         """Refresh until cancelled.  What fails is logged and tried again."""
-        await asyncio.to_thread(jose.warm_up)
         while True:
             try:
                 await self.refresh()
             except Exception as error:
                 self._log.warning("cannot refresh the signing keys: %r", error)
             await asyncio.sleep(self._pause())
+            # Not before: the first answers need the processor more.
+            await asyncio.to_thread(jose.warm_up)
 
     async def refresh(self) -> None:
         """See what other replicas have done, and do what is due.

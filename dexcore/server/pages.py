@@ -13,7 +13,7 @@ values that may be left out.  All are escaped, none needs a script, and all work
 ``frontend.dir`` has the layout ``templates/``, ``static/``, ``themes/NAME/`` and
 ``robots.txt``.  A file there comes before ours of the same name, what is missing there
 is taken from ours, and ``{% extends "dexcore/login.html" %}`` changes a part of a page.
-Everything is read once, at start.
+Everything is read once, at start; our own pages are compiled when one is first shown.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import os
 import re
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -141,6 +142,7 @@ _SCRIPTS = {"form_post.html": "script-src 'self'; "}
 _IMAGES = {"totp_verify.html": " data:"}
 
 _OURS = Path(__file__).parent
+_TEMPLATES = _OURS / "templates"
 _THEMES = {"coreos": "light", "tectonic": "light"}
 
 # The system's table of types differs from machine to machine.
@@ -203,7 +205,8 @@ class Pages:
             _check_templates(environment, folder)
         templates = {
             name: _Page(
-                environment.get_template(name),
+                environment,
+                _whose(name, theirs),
                 {**environment.globals, **defaults},
                 _headers(name, logo),
             )
@@ -237,7 +240,8 @@ class Pages:
 
 @attrs.frozen
 class _Page:
-    template: jinja2.Template
+    environment: jinja2.Environment
+    name: str
     given: Mapping[str, Any]
     headers: Mapping[str, str]
 
@@ -248,7 +252,12 @@ class _Page:
         try:
             return "".join(self.template.root_render_func(context))
         except Exception:
-            self.template.environment.handle_exception()
+            self.environment.handle_exception()
+
+    @cached_property
+    def template(self) -> jinja2.Template:
+        # Compiling all of them would be a tenth of our start.
+        return self.environment.get_template(self.name)
 
 
 @attrs.frozen
@@ -372,8 +381,18 @@ def _type(name: str) -> str:
     )
 
 
+def _whose(name: str, theirs: list[Path]) -> str:
+    """Return what the environment calls page *name*: theirs, if they have it, or ours.
+
+    That is settled at start, whatever is put into their folders later.
+    """
+    return name if any((each / name).is_file() for each in theirs) else f"dexcore/{name}"
+
+
 def _environment(theirs: list[Path], **values: Any) -> jinja2.Environment:
-    ours = jinja2.FileSystemLoader(_OURS / "templates")
+    # Read now: they are compiled later, and an upgrade may replace the files meanwhile.
+    texts = {name: file.read_text("utf-8") for name, file in _files(_TEMPLATES)}
+    ours = jinja2.DictLoader(texts)
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
