@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
+import signal
 import sys
 
 from asyncio.subprocess import PIPE
@@ -112,10 +114,11 @@ class App:
         self._sessions = []
         self._plain = None
 
-    def browser(self):
-        """A new browser: a pool and cookies."""
+    def browser(self, *, forgetful=False):
+        """A new browser: a pool and, unless it is *forgetful*, cookies."""
+        jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
         session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.CookieJar(unsafe=True, quote_cookie=False),
+            cookie_jar=aiohttp.DummyCookieJar() if forgetful else jar,
             timeout=aiohttp.ClientTimeout(total=30),
         )
         self._sessions.append(session)
@@ -128,7 +131,7 @@ class App:
     async def send(self, method, url, *, session=None, **kwargs):
         if session is None:
             if self._plain is None:
-                self._plain = self.browser()
+                self._plain = self.browser(forgetful=True)
             session = self._plain
         url = url if "://" in url else self.origin + url
         url = url.replace(self.base.removesuffix("/dex"), self.origin, 1)
@@ -146,7 +149,7 @@ class App:
 
     # — logging in ---------------------------------------------------------------------
 
-    def auth_url(self, client="one", **changes):
+    def auth_url(self, client="one", path="/dex/auth", **changes):
         params = {
             "client_id": client,
             "redirect_uri": CLIENTS[client][0],
@@ -155,7 +158,7 @@ class App:
             "state": "a state",
             "nonce": "a nonce",
         } | changes
-        return "/dex/auth?" + urlencode(
+        return f"{path}?" + urlencode(
             {name: value for name, value in params.items() if value is not None}
         )
 
@@ -347,9 +350,15 @@ class Process(App):
                 await asyncio.sleep(0.01)
         return self
 
+    def signal(self, number):
+        # Unlike the process's own method this never takes the exit code away from who
+        # waits for it.
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+
     async def end(self):
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        self.signal(signal.SIGKILL)
         await self.process.wait()
         await self._listening
         await self.close()
