@@ -232,20 +232,39 @@ def test_everything_may_fail_at_once(oidc_provider):
 # — how fast, and the documentation ----------------------------------------------------
 
 
-def test_the_first_token_takes_150_ms_and_the_next_ones_ten(oidc_providers):
-    first, later = [], []
-    for _ in range(5):
-        begun = time.perf_counter()
-        with oidc_providers.open() as provider:
+# Time of the process alone, and the least of several: the machine may be busy.
+SECONDS = """
+from time import process_time as now
+from dexcore.testing.oidc_provider import OIDCProviders
+
+providers, first, later = OIDCProviders(), [], []
+for _ in range(5):
+    begun = now()
+    with providers.open() as provider:
+        provider.token()
+        first.append(now() - begun)
+        for _ in range(5):
+            begun = now()
             provider.token()
-            first.append(time.perf_counter() - begun)
-            for _ in range(5):
-                begun = time.perf_counter()
-                provider.token()
-                later.append(time.perf_counter() - begun)
-    # The least of several: the machine may be busy with something else.
-    assert min(first) < 0.150
-    assert min(later) < 0.010
+            later.append(now() - begun)
+providers.close()
+print(min(first), min(later))
+"""
+
+
+def test_the_first_token_takes_150_ms_and_the_next_ones_ten():
+    measured = subprocess.run(
+        [sys.executable, "-c", SECONDS],
+        # As an app's tests run it: whether ours count lines is not its business.
+        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    first, later = map(float, measured.stdout.split())
+    assert first < 0.150
+    assert later < 0.010
 
 
 def test_the_ten_lines_of_the_documentation_run(tmp_path):

@@ -77,10 +77,11 @@ async def test_half_a_surrogate_pair_is_a_wrong_password(passwords: Passwords) -
 
 
 async def test_a_megabyte_is_wrong_at_once(passwords: Passwords) -> None:
-    began = time.perf_counter()
+    # Time of ours alone, in every thread: others may keep the machine busy.
+    began = time.process_time()
     assert not await passwords.verify(FROM_GO, "x" * 1_000_000)
     await passwords.waste(FROM_GO, "x" * 1_000_000)
-    assert time.perf_counter() - began < 0.02
+    assert time.process_time() - began < 0.02
     with pytest.raises(ValueError, match="longer than 4096 bytes"):
         await passwords.hash("x" * 4097, "argon2id")
 
@@ -271,6 +272,6 @@ def test_nothing_is_hashed_or_loaded_before_the_first_password() -> None:
 
 
 async def _seconds(work: object) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     await work  # type: ignore[misc]
-    return time.perf_counter() - began
+    return time.process_time() - began

@@ -198,8 +198,7 @@ class _Pages:
             try:
                 answer = await handler(request)
             except ProviderError as error:
-                details = _rows(error.details)
-                answer = self._error(502 if details else 400, str(error), details)
+                answer = self._error(_status(error), str(error), _rows(error.details))
             except web.HTTPException as error:
                 answer = self._error(error.status, error.text or error.reason, [])
             answer.headers.update(_HEADERS)
@@ -260,6 +259,13 @@ def _chosen(form: Mapping[str, Any], tokens: Tokens) -> tuple[str, str]:
 
 def _words(hint: str) -> str:
     return hint.replace("_", " ")
+
+
+def _status(error: ProviderError) -> int:
+    """Return what we answer: it was the request, the user who said no, the provider."""
+    if not error.details:
+        return 400
+    return 403 if error.details.get("error") == "access_denied" else 502
 
 
 def _rows(claims: Mapping[str, Any]) -> list[tuple[str, str, str]]:

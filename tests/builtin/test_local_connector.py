@@ -114,9 +114,10 @@ async def test_a_stranger_waits_as_long_as_a_user(passwords: Passwords) -> None:
 
 
 async def seconds(local: Local, username: str) -> float:
-    began = time.perf_counter()
+    # Time of ours alone, in every thread: others may keep the machine busy.
+    began = time.process_time()
     assert await local.login(Scopes(), username, "wrong") is None
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 async def test_somebody_without_a_name_goes_by_their_user_name(

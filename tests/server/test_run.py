@@ -259,7 +259,8 @@ async def test_good_clients_are_served_while_hundreds_of_slow_ones_wait(
         for _ in range(20):
             async with session.get(url(running, "/dex")) as response:
                 assert response.status == 200
-        assert time.monotonic() - started < 2
+        # If they waited for the slow ones it would be a second for each.
+        assert time.monotonic() - started < 5
         ends = asyncio.gather(*(reader.read() for reader, _ in slow))
         assert set(await asyncio.wait_for(ends, 10)) == {b""}
         for _, writer in slow:
@@ -299,7 +300,8 @@ async def test_an_idle_connection_does_not_delay_the_end(serve: Serve) -> None:
         await reader.readuntil(b"hello")
         started = time.monotonic()
         await running.close()
-        assert time.monotonic() - started < 1
+        # Much less than the ten seconds that requests under way get.
+        assert time.monotonic() - started < 5
         assert await reader.read() == b""
         writer.close()
 

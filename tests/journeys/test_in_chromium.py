@@ -1,0 +1,336 @@
+"""People click through the example app in a real browser."""
+
+import asyncio
+import re
+import signal
+import sys
+
+from pathlib import Path
+
+import attrs
+import pytest
+import pytest_asyncio
+
+from aiohttp.test_utils import unused_port
+from playwright.async_api import Locator, Page, async_playwright, expect
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+# Nothing of it may be looked up, updated or reported to anybody.
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+PHONE = {"width": 360, "height": 640}
+EMAIL, PASSWORD = "New.User@Example.com", "password123"
+
+
+@attrs.frozen
+class Site:
+    """The example app, and the provider it logs in through."""
+
+    app: str
+    issuer: str
+
+
+@pytest_asyncio.fixture
+async def site(tmp_path):
+    """Serve both as the README does, elsewhere and with an empty database."""
+    port = unused_port()
+    app, issuer = f"http://127.0.0.1:{unused_port()}", f"http://127.0.0.1:{port}/dex"
+    text = (EXAMPLES / "config-dev.yaml").read_text("utf-8")
+    for old, new in (
+        ("127.0.0.1:5556", f"127.0.0.1:{port}"),
+        ("127.0.0.1:5558", f"127.0.0.1:{unused_port()}"),
+        ("http://127.0.0.1:5555", app),
+        ("var/sqlite/dex.db", str(tmp_path / "dex.db")),
+    ):
+        text = text.replace(old, new)
+    file = tmp_path / "config.yaml"
+    file.write_text(text, "utf-8")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(EXAMPLES / "serve.py"), str(file), "--app", app),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        told = await asyncio.wait_for(process.stdout.readuntil(b"stops both."), 60)
+    except asyncio.IncompleteReadError as ended:
+        raise AssertionError(ended.partial.decode()) from None
+    reading = asyncio.create_task(process.stdout.read())
+    try:
+        yield Site(app, issuer)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = await asyncio.wait_for(process.wait(), 60)
+    assert code == 0, (told + await reading).decode()
+
+
+@pytest_asyncio.fixture
+async def open_page(requires_program, site):
+    """Return what opens a page in a browser of its own; nothing may complain in it."""
+    program = requires_program("chromium", install="apt-get install chromium")
+    complaints = []
+
+    def watch(page: Page) -> None:
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text))
+        page.on("request", lambda request: told(request.url))
+
+    def told(url: str) -> None:
+        if not url.startswith((f"{site.app}/", f"{site.issuer}", "data:")):
+            complaints.append(f"asked {url}")
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=program, args=CHROMIUM
+        )
+
+        async def open_page(**options: object) -> Page:
+            context = await browser.new_context(**options)
+            page = await context.new_page()
+            page.set_default_timeout(15_000)
+            watch(page)
+            return page
+
+        yield open_page
+        await browser.close()
+    # What is refused is answered with such a status.
+    refused = re.compile(r"Failed to load resource: .* status of 40[013] ")
+    assert [each for each in complaints if not refused.match(each)] == []
+
+
+# — What somebody does -----------------------------------------------------------------
+
+
+async def press(page: Page, name: str) -> None:
+    """Click the only button of this *name*."""
+    await page.get_by_role("button", name=name, exact=True).click()
+
+
+def card(page: Page, title: str) -> Locator:
+    return page.locator("section").filter(
+        has=page.get_by_role("heading", name=title, exact=True)
+    )
+
+
+def claim(within: Locator, name: str) -> Locator:
+    return within.locator("tr").filter(
+        has=within.page.get_by_role("rowheader", name=name, exact=True)
+    )
+
+
+async def sign_up_on_the_way(page: Page, site: Site) -> None:
+    """Begin a login at the app, find no account to use, and make one."""
+    await page.goto(site.app)
+    await press(page, "Log in")
+    await page.get_by_role("link", name="Create an account").click()
+    await page.get_by_label("Email address").fill(EMAIL)
+    await page.get_by_label("User name").fill("newuser")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await press(page, "Create account")
+    await expect(page.get_by_role("heading")).to_have_text("Your account is ready")
+    await expect(page.locator("main")).to_contain_text("new.user@example.com")
+
+
+async def log_in(page: Page, site: Site) -> None:
+    """Log in at the app, with a wrong password at first, and agree."""
+    await page.goto(site.app)
+    await press(page, "Log in")
+    await page.get_by_role("link", name="Log in with Email").click()
+    await page.get_by_label("Email Address").fill(EMAIL)
+    await page.get_by_label("Password").fill("wrong")
+    await press(page, "Log in")
+    await expect(page.get_by_role("alert")).to_contain_text("Wrong Email Address")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await press(page, "Log in")
+    await expect(page.get_by_role("heading")).to_contain_text("Example App")
+    await press(page, "Grant access")
+    await expect(page).to_have_url(f"{site.app}/")
+
+
+async def use_every_button(page: Page) -> None:
+    """See the claims, refresh, ask who this is, revoke."""
+    token = card(page, "ID token")
+    await expect(token).to_contain_text("Signature verified")
+    await expect(claim(token, "email")).to_contain_text("new.user@example.com")
+    await expect(claim(token, "name")).to_contain_text("newuser")
+    first = await claim(token, "jti").inner_text()
+    await press(page, "Refresh")
+    await expect(page.get_by_role("status")).to_contain_text("The tokens are new.")
+    assert await claim(token, "jti").inner_text() != first
+    await press(page, "UserInfo")
+    told = page.get_by_role("status")
+    await expect(claim(told, "email")).to_contain_text("new.user@example.com")
+    await card(page, "Refresh token").get_by_role("button", name="Introspect").click()
+    await expect(claim(told, "active")).to_contain_text("true")
+    await card(page, "Refresh token").get_by_role("button", name="Revoke").click()
+    await expect(told).to_contain_text("The refresh token is revoked.")
+    await card(page, "Refresh token").get_by_role("button", name="Introspect").click()
+    await expect(claim(told, "active")).to_contain_text("false")
+    await press(page, "Refresh")
+    await expect(told).to_contain_text("invalid_grant")
+    await press(page, "Log out")
+    await expect(page.get_by_role("heading")).to_have_text("Who are you?")
+
+
+@pytest.mark.parametrize(
+    "browser",
+    [
+        pytest.param({}, id="desktop"),
+        pytest.param({"java_script_enabled": False}, id="no script"),
+        pytest.param(
+            {"viewport": PHONE, "color_scheme": "dark", "has_touch": True}, id="phone"
+        ),
+    ],
+)
+async def test_somebody_signs_up_logs_in_agrees_and_uses_every_button(
+    open_page, site, browser
+):
+    page = await open_page(**browser)
+
+    await sign_up_on_the_way(page, site)
+    await log_in(page, site)
+    await use_every_button(page)
+
+
+async def test_after_signing_up_the_login_that_led_there_goes_on(open_page, site):
+    page = await open_page()
+
+    await sign_up_on_the_way(page, site)
+    await page.get_by_role("link", name="Log in").click()
+    await page.get_by_role("link", name="Log in with Email").click()
+    await page.get_by_label("Email Address").fill(EMAIL)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await press(page, "Log in")
+    await press(page, "Grant access")
+
+    await expect(page).to_have_url(f"{site.app}/")
+    await expect(claim(card(page, "ID token"), "name")).to_contain_text("newuser")
+
+
+async def test_who_does_not_agree_is_sent_back_and_the_app_says_so(open_page, site):
+    page = await open_page()
+
+    await page.goto(site.app)
+    await press(page, "Log in")
+    await page.get_by_role("link", name="Log in with Example", exact=True).click()
+    await press(page, "Cancel")
+
+    assert page.url.startswith(f"{site.app}/")
+    await expect(page.get_by_role("alert")).to_contain_text("access_denied")
+
+
+# — With the keyboard alone ------------------------------------------------------------
+
+
+async def tab_to(page: Page, name: str) -> None:
+    """Press Tab until what is called *name* has the focus, and is seen to have it."""
+    for _ in range(40):
+        name_here = await page.evaluate(
+            """() => {
+                const here = document.activeElement;
+                const label = here.labels && here.labels[0];
+                return (label || here).innerText.trim().split("\\n")[0];
+            }"""
+        )
+        if name_here == name:
+            style = await page.evaluate(
+                """() => {
+                    const style = getComputedStyle(document.activeElement);
+                    return [style.outlineStyle, style.boxShadow];
+                }"""
+            )
+            assert style != ["none", "none"], f"the focus on {name!r} is not seen"
+            return
+        await page.keyboard.press("Tab")
+    raise AssertionError(f"Tab never comes to {name!r} on {page.url}")
+
+
+async def test_the_keyboard_alone_is_enough(open_page, site):
+    page = await open_page()
+    keys = page.keyboard
+
+    async def enter(name: str, heading: str) -> None:
+        await tab_to(page, name)
+        await keys.press("Enter")
+        title = page.get_by_role("heading", level=1)
+        await expect(title).to_contain_text(heading)
+
+    await page.goto(site.app)
+    await enter("Log in", "Log in to dexcore")
+    await enter("Create an account", "Create an account")
+    # The first field is waiting.
+    await keys.type(EMAIL)
+    await tab_to(page, "User name")
+    await keys.type("newuser")
+    await tab_to(page, "Password")
+    await keys.type(PASSWORD)
+    await enter("Create account", "Your account is ready")
+    await enter("Log in", "Log in to dexcore")
+    await tab_to(page, "Log in with Email")
+    await keys.press("Enter")
+    await expect(page.get_by_label("Email Address")).to_be_focused()
+    await keys.type(EMAIL)
+    await tab_to(page, "Password")
+    await keys.type(PASSWORD)
+    await keys.press("Enter")
+    await expect(page.get_by_role("heading")).to_contain_text("Grant access")
+    await enter("Grant access", "Your tokens")
+    await expect(claim(card(page, "ID token"), "name")).to_contain_text("newuser")
+
+
+# — On a phone -------------------------------------------------------------------------
+
+
+async def test_on_a_phone_every_page_fits(open_page, site):
+    page = await open_page(viewport=PHONE)
+    seen = []
+
+    async def fits() -> None:
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= PHONE["width"], f"{page.url} is {wide} pixels wide"
+        for target in await page.locator("a, button, input:visible").all():
+            box = await target.bounding_box()
+            if box:
+                # WCAG 2.2, 2.5.8: a target is at least 24 pixels high, unless it is
+                # a link or a small box within a line of text.
+                tall = await target.evaluate("it => it.matches('button, .dex-btn')")
+                assert box["height"] >= (40 if tall else 16), await target.inner_text()
+        seen.append(await page.title())
+
+    await page.goto(site.issuer)
+    await fits()
+    await page.goto(f"{site.issuer}/auth?client_id=nobody")
+    await fits()
+    await page.goto(site.app)
+    await fits()
+    await press(page, "Log in")
+    await fits()
+    await page.get_by_role("link", name="Create an account").click()
+    await fits()
+    await page.go_back()
+    await page.get_by_role("link", name="Log in with Email").click()
+    await page.get_by_label("Email Address").fill("admin@example.com")
+    await page.get_by_label("Password").fill("wrong")
+    await press(page, "Log in")
+    await fits()
+    await page.get_by_label("Password").fill("password")
+    await press(page, "Log in")
+    await fits()
+    await press(page, "Grant access")
+    await fits()
+    await page.goto(
+        f"{site.issuer}/auth/mock?client_id=cli&response_type=code&scope=openid"
+        "&redirect_uri=urn:ietf:wg:oauth:2.0:oob"
+    )
+    await press(page, "Grant access")
+    await fits()
+
+    assert len(set(seen)) >= 7, seen
