@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import base64
+import os
 import re
 import secrets
+
+from io import BytesIO
 
 __all__ = [
     "is_id",
@@ -12,6 +14,7 @@ __all__ = [
     "new_hmac_key",
     "new_id",
     "new_user_code",
+    "random_bytes",
 ]
 
 #: RFC 8628 section 6.1: no vowels, so no words; nothing that looks like something else.
@@ -20,10 +23,43 @@ _USER_CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 # Ours have 160 bits, dex's 75 to 80; what dex has stored stays readable.
 _ID = re.compile(r"[a-z](?:[a-z2-7]{32}|[a-z2-7]{24})")
 
+# 256 is a multiple of 32: each letter is as likely as the others.
+_BASE32 = b"abcdefghijklmnopqrstuvwxyz234567" * 8
+
+_AT_ONCE = 4096  # bytes
+
+
+class _Noise:
+    """Random bytes of the operating system, asked for many at a time.
+
+    A call of the system lets go of the interpreter, and getting it back from a thread
+    that works takes a hundred times as long as the bytes do.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+        # Two processes must never hand out the same bytes.
+        os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        self._rest = BytesIO()
+
+    def take(self, size: int) -> bytes:
+        # Reading is one step of the interpreter, so no two threads get the same bytes.
+        data = self._rest.read(size)
+        if len(data) < size:
+            self._rest = fresh = BytesIO(os.urandom(_AT_ONCE + size))
+            data = fresh.read(size)
+        return data
+
+
+#: ``random_bytes(size)``: bytes nobody can guess, good for keys, nonces and ids.
+random_bytes = _Noise().take
+
 
 def new_id() -> str:
-    """Return a new id of 33 characters: a letter, then 20 random bytes in base32."""
-    return _random_id(20)
+    """Return a new id of 33 characters: a letter, then 160 random bits in base32."""
+    return _random_id(32)
 
 
 def is_id(text: str) -> bool:
@@ -33,7 +69,7 @@ def is_id(text: str) -> bool:
 
 def new_device_code() -> str:
     """Return a new device code of 51 characters (RFC 8628 section 3.2)."""
-    return _random_id(31)
+    return _random_id(50)
 
 
 def new_user_code() -> str:
@@ -44,10 +80,11 @@ def new_user_code() -> str:
 
 def new_hmac_key() -> bytes:
     """Return a new key for the MACs of an authorization request: 51 ASCII bytes."""
-    return _random_id(31).encode("ascii")
+    return _random_id(50).encode("ascii")
 
 
-def _random_id(size: int) -> str:
-    first, *_ = data = secrets.token_bytes(size + 1)
-    tail = base64.b32encode(data[1:]).decode("ascii").rstrip("=").lower()
-    return f"{chr(ord('a') + first % 26)}{tail}"
+def _random_id(length: int) -> str:
+    """Return a letter, then *length* characters of base32: five random bits each."""
+    noise = random_bytes(1 + length)
+    first = chr(ord("a") + noise[0] % 26)
+    return first + noise[1:].translate(_BASE32).decode("ascii")

@@ -23,6 +23,7 @@ import attrs
 from aiohttp import web
 
 from ..errors import Forbidden
+from ..oauth2.ids import random_bytes
 from .urls import Issuer
 
 #: The hidden field of every form.
@@ -71,7 +72,7 @@ class Csrf:
         """
         kept = self._secret(request)
         secret = kept or secrets.token_urlsafe(32)
-        nonce = secrets.token_bytes(_NONCE_BYTES)
+        nonce = random_bytes(_NONCE_BYTES)
         value = base64.urlsafe_b64encode(nonce + self._mac(nonce, secret)).decode()
         return FormToken(value, None if kept else secret)
 

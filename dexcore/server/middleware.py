@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 
 from collections.abc import Callable, Collection, Mapping
 from time import perf_counter
@@ -20,6 +19,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from ..errors import TooSlow
+from ..oauth2.ids import random_bytes
 from . import logs
 from .logs import Access
 from .metrics import Metrics
@@ -175,7 +175,7 @@ class _Front:
 
 def new_id() -> str:
     """Return a random UUID (RFC 9562 section 5.4), faster than :mod:`uuid` does."""
-    h = os.urandom(16).hex()
+    h = random_bytes(16).hex()
     variant = "89ab"[ord(h[16]) & 3]
     return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{variant}{h[17:20]}-{h[20:]}"
 

@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..errors import AlreadyExists
+from ..oauth2.ids import random_bytes
 from ..storage import Collections, SharedSecret
 
 _NONCE = 12
@@ -60,7 +61,7 @@ class Sealer:
             if len(value) > _WORTH_PACKING
             else _PLAIN + value
         )
-        nonce = secrets.token_bytes(_NONCE)
+        nonce = random_bytes(_NONCE)
         sealed = AESGCM(derive(self.key, name)).encrypt(nonce, packed, None)
         return urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 

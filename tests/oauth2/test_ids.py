@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -12,6 +14,7 @@ from dexcore.oauth2.ids import (
     new_hmac_key,
     new_id,
     new_user_code,
+    random_bytes,
 )
 
 
@@ -59,3 +62,29 @@ def test_a_mac_key_is_51_ascii_bytes() -> None:
 def test_a_user_code_is_easy_to_type() -> None:
     letters = "[BCDFGHJKLMNPQRSTVWXZ]{4}"
     assert re.fullmatch(f"{letters}-{letters}", new_user_code())
+
+
+def test_random_bytes_never_come_twice_however_many_are_asked_for() -> None:
+    sizes = [16, 5000, 1, 4096, 33] * 200
+    drawn = [random_bytes(size) for size in sizes]
+
+    assert [len(noise) for noise in drawn] == sizes
+    assert len({noise for noise in drawn if len(noise) >= 16}) == 800
+
+
+_FORKS = """
+import os
+from dexcore.oauth2.ids import random_bytes
+random_bytes(1)
+child = os.fork()
+print(random_bytes(32).hex(), flush=True)
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+def test_a_forked_process_does_not_draw_its_parents_random_bytes() -> None:
+    done = subprocess.run([sys.executable, "-c", _FORKS], capture_output=True)
+    drawn = done.stdout.split()
+
+    assert len(drawn) == len(set(drawn)) == 2

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 
 from datetime import datetime
 
 import attrs
 
+from ...oauth2.ids import random_bytes
 from ...storage import ZERO_TIME, Claims, Client
 
 
@@ -44,9 +44,9 @@ def new_jti(family: str) -> str:
 
     Its last sixty bits are the *family*, so that one revocation finds all its members.
     """
-    noise = secrets.token_hex(8)
+    noise = random_bytes(8).hex()
     variant = "89ab"[int(noise[15], 16) & 3]
-    tail = family or family_of(secrets.token_hex(16))
+    tail = family or family_of(random_bytes(16).hex())
     return f"{noise[:8]}-{noise[8:12]}-4{noise[12:15]}-{variant}{tail}"
 
 

@@ -8,7 +8,6 @@ keeping a list.
 from __future__ import annotations
 
 import hmac
-import secrets
 
 from base64 import b32decode, b32encode
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ import attrs
 
 from ...errors import NotFound
 from ...oauth2 import subjects
-from ...oauth2.ids import new_id
+from ...oauth2.ids import new_id, random_bytes
 from ...storage import (
     AuthCode,
     Collections,
@@ -72,7 +71,7 @@ class RefreshSecrets:
 
     def new(self, refresh_id: str) -> str:
         """Return a secret for the refresh token *refresh_id*."""
-        return self._spelled(refresh_id, secrets.token_bytes(_RANDOM))
+        return self._spelled(refresh_id, random_bytes(_RANDOM))
 
     def made(self, refresh_id: str, secret: str) -> bool:
         """Return whether *secret* was ever issued for *refresh_id*."""
