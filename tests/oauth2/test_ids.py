@@ -77,7 +77,7 @@ import os
 from dexcore.oauth2.ids import random_bytes
 random_bytes(1)
 child = os.fork()
-print(random_bytes(32).hex(), flush=True)
+os.write(1, random_bytes(32).hex().encode() + b" ")
 if child:
     os.waitpid(child, 0)
 """
