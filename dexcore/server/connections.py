@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ..errors import TooSlow
 
@@ -108,8 +108,11 @@ class Connection(web.RequestHandler):
         start_time: float | None,
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer; the last one says that it is the last."""
-        if self._retired is not None and not resp.prepared:
-            resp.force_close()
+        if not resp.prepared:
+            # What no handler of ours has answered would tell aiohttp's version.
+            resp.headers.setdefault(hdrs.SERVER, "dexcore")
+            if self._retired is not None:
+                resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(

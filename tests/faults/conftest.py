@@ -263,7 +263,8 @@ async def read_answer(reader):
             raise  # half an answer
         return None
     first, *lines = head.decode("latin-1").split("\r\n")
-    assert re.fullmatch(r"HTTP/1\.[01] \d{3} [A-Za-z -]*", first), first
+    # The version is that of the request, which llhttp takes from 0.9 to 2.0.
+    assert re.fullmatch(r"HTTP/(0\.9|1\.[01]|2\.0) \d{3} [A-Za-z -]*", first), first
     headers = [tuple(line.split(": ", 1)) for line in lines if line]
     assert all(len(header) == 2 for header in headers), lines
     lower = {name.lower(): value for name, value in headers}

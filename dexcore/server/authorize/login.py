@@ -287,7 +287,7 @@ class Login(Step):
             "password.html",
             web_request.path,
             status=status,
-            post_url=web_request.raw_path,
+            post_url=_here(web_request),
             back_link=f"{self.back}?back={flow.request.id}" if several else "",
             username=username or "",
             prompt=prompt or "Username",
@@ -308,7 +308,16 @@ class Login(Step):
         """Return where strangers sign up, and come back here afterwards."""
         if not self.signup or opened.record.type != "local":
             return ""
-        return self.issuer.signup(web_request.raw_path)
+        return self.issuer.signup(_here(web_request))
+
+
+def _here(web_request: web.Request) -> str:
+    """Return the path and query that were asked for.
+
+    Without the host, which a request line may name too (RFC 9112 section 3.2.2): that
+    is for a client to say and not for us to link to.
+    """
+    return web_request.rel_url.raw_path_qs
 
 
 def scopes_of(request: AuthRequest) -> Scopes:
