@@ -1,4 +1,4 @@
-"""From a section of the file to an attrs class: cattrs, and where every value stood."""
+"""From a section of the file to an attrs class, and where every value stood."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import functools
 import logging
 import typing
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import attrs
-
-from cattrs import BaseValidationError, Converter
 
 from ..errors import ConfigError
 from ..options import InvalidOption, fold, spelling
@@ -42,6 +40,7 @@ from .scalars import (
 )
 
 T = TypeVar("T")
+Hook = Callable[[Any, Any], Any]
 
 log = logging.getLogger("dexcore.config")
 
@@ -129,8 +128,8 @@ class Structurer:
         self.problems: list[Problem] = []
         self.broken: set[Position] = set()
         self.placeholders = placeholders
-        self.converter = Converter()
-        self._register()
+        #: How to structure a class, before what its kind says.
+        self.hooks: dict[Any, Hook] = {**_SCALARS}
 
     def make(self, section: Section, cls: type[T]) -> T:
         """Return *section* as *cls*; raise :class:`Broken`."""
@@ -159,10 +158,10 @@ class Structurer:
                 raise InvalidOption(
                     "this item is empty", remedy="Remove it, or write a value."
                 )
-            return self.converter.structure(value, slot.type)
+            return self.structure(value, slot.type)
         except InvalidOption as error:
             message, remedy = error.message, error.remedy
-        except (ValueError, TypeError, BaseValidationError) as error:
+        except (ValueError, TypeError) as error:
             message = f'the value of "{slot.key}" cannot be used: {error}'
             remedy = _help(slot)
         if slot.secret:
@@ -233,7 +232,7 @@ class Structurer:
             raise Broken
         before = len(self.problems)
         try:
-            return self.converter.structure(Section(at=at), kind)
+            return self.structure(Section(at=at), kind)
         finally:
             del self.problems[before:]
 
@@ -257,26 +256,27 @@ class Structurer:
             self.report(at, text, "Change it accordingly.")
         raise Broken
 
-    # — Hooks, by type -----------------------------------------------------------------
+    # — By type ------------------------------------------------------------------------
 
-    def _register(self) -> None:
-        convert = self.converter
-        convert.register_structure_hook_func(attrs.has, self._class)
-        convert.register_structure_hook_func(is_any, lambda value, _: as_is(value))
-        convert.register_structure_hook_func(is_literal, self._literal)
-        convert.register_structure_hook_func(is_union, self._union)
-        convert.register_structure_hook_func(is_list, self._list)
-        convert.register_structure_hook_func(is_mapping, self._mapping)
-        convert.register_structure_hook_func(is_enum, self._enum)
-        convert.register_structure_hook(str, lambda value, _: as_text(value))
-        convert.register_structure_hook(int, lambda value, _: as_integer(value))
-        convert.register_structure_hook(float, lambda value, _: as_float(value))
-        convert.register_structure_hook(bool, lambda value, _: as_boolean(value))
-        convert.register_structure_hook(bytes, lambda value, _: as_text(value).encode())
-        convert.register_structure_hook(Path, lambda value, _: Path(as_text(value)))
-        convert.register_structure_hook(
-            timedelta, lambda value, _: parse_duration(as_text(value))
-        )
+    def structure(self, value: Any, kind: Any) -> Any:
+        """Return *value* as a *kind*; raise ``InvalidOption``, or :class:`Broken`."""
+        return self._hook(kind)(value, kind)
+
+    def _hook(self, kind: Any) -> Hook:
+        if kind in self.hooks:
+            return self.hooks[kind]
+        for is_kind, hook in (
+            (attrs.has, self._class),
+            (is_any, _as_is),
+            (is_literal, self._literal),
+            (is_union, self._union),
+            (is_list, self._list),
+            (is_mapping, self._mapping),
+            (is_enum, self._enum),
+        ):
+            if is_kind(kind):
+                return hook
+        raise TypeError(f"options cannot be of type {kind}")
 
     def _class(self, value: Any, cls: type[T]) -> T:
         if not isinstance(value, Section):
@@ -327,10 +327,10 @@ class Structurer:
         for choice in choices[:-1]:
             before = len(self.problems)
             try:
-                return self.converter.structure(value, choice)
-            except (ValueError, TypeError, BaseValidationError, Broken):
+                return self.structure(value, choice)
+            except (ValueError, TypeError, Broken):
                 del self.problems[before:]
-        return self.converter.structure(value, choices[-1])
+        return self.structure(value, choices[-1])
 
     def _literal(self, value: Any, kind: Any) -> Any:
         by_text = {written(each): each for each in get_args(kind)}
@@ -338,6 +338,21 @@ class Structurer:
 
     def _enum(self, value: Any, kind: type[enum.Enum]) -> Any:
         return choose(as_text(value), {written(each.value): each for each in kind})
+
+
+def _as_is(value: Any, kind: Any) -> Any:
+    return as_is(value)
+
+
+_SCALARS: Mapping[Any, Hook] = {
+    str: lambda value, _: as_text(value),
+    int: lambda value, _: as_integer(value),
+    float: lambda value, _: as_float(value),
+    bool: lambda value, _: as_boolean(value),
+    bytes: lambda value, _: as_text(value).encode(),
+    Path: lambda value, _: Path(as_text(value)),
+    timedelta: lambda value, _: parse_duration(as_text(value)),
+}
 
 
 @attrs.frozen

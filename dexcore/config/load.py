@@ -211,15 +211,14 @@ def _structurer(environ: Mapping[str, str]) -> Structurer:
         )
 
     def client(value: Any, _: type[Client]) -> Client:
-        written = structurer.converter.structure(value, StaticClient)
+        written = structurer.structure(value, StaticClient)
         return client_of(written, environ, report(value))
 
     def password(value: Any, _: type[Password]) -> Password:
-        written = structurer.converter.structure(value, StaticPassword)
+        written = structurer.structure(value, StaticPassword)
         return password_of(written, environ, report(value))
 
-    structurer.converter.register_structure_hook(Client, client)
-    structurer.converter.register_structure_hook(Password, password)
+    structurer.hooks |= {Client: client, Password: password}
     return structurer
 
 
