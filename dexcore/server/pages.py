@@ -386,7 +386,8 @@ def _whose(name: str, theirs: list[Path]) -> str:
 
     That is settled at start, whatever is put into their folders later.
     """
-    return name if any((each / name).is_file() for each in theirs) else f"dexcore/{name}"
+    overridden = any((each / name).is_file() for each in theirs)
+    return name if overridden else f"dexcore/{name}"
 
 
 def _environment(theirs: list[Path], **values: Any) -> jinja2.Environment:
