@@ -1,0 +1,275 @@
+"""The cluster: its members, who we are there, and errors in our words.
+
+The only module that knows gRPC.  A call goes to the member that answered last; if it
+cannot be reached, to the next.  A call that may have been carried out is not made
+again, unless that is harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import grpc  # type: ignore[import-untyped]
+import grpc.aio  # type: ignore[import-untyped]
+
+from dexcore.errors import ConfigError
+from dexcore.storage import StorageUnavailable
+
+from . import wire
+from .config import SSL, Address, Etcd
+
+_DIAL = 2.0  # seconds until a member counts as unreachable; the same as dex's
+_TIMEOUT = 5.0  # seconds for a call; the same as dex's
+
+_RANGE = "/etcdserverpb.KV/Range"
+_TRANSACTION = "/etcdserverpb.KV/Txn"
+_LEASE_GRANT = "/etcdserverpb.Lease/LeaseGrant"
+_AUTHENTICATE = "/etcdserverpb.Auth/Authenticate"
+
+_OPTIONS = [
+    # A member that comes back is noticed within a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.min_reconnect_backoff_ms", int(_DIAL * 1000)),
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
+    # One that is cut off, too; etcd closes connections that ask more often.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3000),
+    # A page of records can be large; etcd limits what comes in.
+    ("grpc.max_receive_message_length", -1),
+    # dex's client takes no proxy either.
+    ("grpc.enable_http_proxy", 0),
+    # Storages that are closed take their connections with them.
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+class Compacted(StorageUnavailable):
+    """The revision that was being read is gone: start again."""
+
+
+class LeaseLost(StorageUnavailable):
+    """The lease a record was to go with is gone: take another."""
+
+
+class Client:
+    """What we ask of etcd.  Whatever fails is ``StorageUnavailable``."""
+
+    def __init__(self, config: Etcd) -> None:
+        self._members = [
+            _Member(address, config.ssl, _files(config.ssl) if address.tls else None)
+            for address in config.addresses
+        ]
+        self._good = 0
+        self._pass = _Pass(config.username, config.password)
+
+    async def range(
+        self, key: bytes, *, end: bytes = b"", limit: int = 0, revision: int = 0
+    ) -> wire.Range:
+        """Return what *key* holds, or the keys from it to *end*."""
+        request = wire.range_request(key, end=end, limit=limit, revision=revision)
+        return wire.read_range(await self._call(_RANGE, request, harmless=True))
+
+    async def transact(
+        self, request: bytes, *, harmless: bool = False
+    ) -> wire.Transaction:
+        """Carry out a transaction; *harmless*: it may be done twice."""
+        answer = await self._call(_TRANSACTION, request, harmless=harmless)
+        return wire.read_transaction(answer)
+
+    async def grant(self, seconds: int) -> int:
+        """Return a new lease."""
+        request = wire.lease_grant(seconds)
+        return wire.read_lease(await self._call(_LEASE_GRANT, request, harmless=True))
+
+    async def close(self) -> None:
+        """Close all connections; calls under way fail."""
+        await asyncio.gather(*(member.close() for member in self._members))
+
+    async def _call(self, method: str, request: bytes, *, harmless: bool) -> bytes:
+        failure = StorageUnavailable("No etcd can be reached.")
+        for number, member in self._in_order():
+            if not await member.reachable():
+                continue
+            try:
+                answer = await self._pass.through(member, method, request)
+            except grpc.aio.AioRpcError as error:
+                failure = _refusal(error)
+                failure.__cause__ = error
+                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    # Somebody else may be able to answer; no time is left to ask now.
+                    self._good = (number + 1) % len(self._members)
+                if not (harmless and error.code() is grpc.StatusCode.UNAVAILABLE):
+                    raise failure from error
+            else:
+                self._good = number
+                return answer
+        raise failure
+
+    def _in_order(self) -> Iterator[tuple[int, _Member]]:
+        first, count = self._good, len(self._members)
+        for number in range(first, first + count):
+            yield number % count, self._members[number % count]
+
+
+class _Member:
+    """One etcd, with the connection to it."""
+
+    def __init__(self, address: Address, names: SSL, files: _Files | None) -> None:
+        options: list[tuple[str, int | str]] = [*_OPTIONS]
+        if files is None:
+            self._channel = grpc.aio.insecure_channel(address.target, options)
+        else:
+            if names.server_name:
+                options.append(("grpc.ssl_target_name_override", names.server_name))
+            credentials = grpc.ssl_channel_credentials(
+                files.authorities, files.key, files.certificate
+            )
+            self._channel = grpc.aio.secure_channel(
+                address.target, credentials, options
+            )
+        self._calls = {
+            method: self._channel.unary_unary(method)
+            for method in (_RANGE, _TRANSACTION, _LEASE_GRANT, _AUTHENTICATE)
+        }
+        self._change: asyncio.Task[None] | None = None
+
+    async def reachable(self) -> bool:
+        """Connect if need be; return whether there is a connection."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _DIAL
+        while (
+            state := self._channel.get_state(try_to_connect=True)
+        ) is not grpc.ChannelConnectivity.READY:
+            left = deadline - loop.time()
+            if left <= 0 or state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                return False
+            await asyncio.wait([self._changed(state)], timeout=left)
+        return True
+
+    async def call(self, method: str, request: bytes, token: str) -> bytes:
+        """Return the answer; raise what gRPC raises."""
+        metadata = (("token", token),) if token else ()
+        answer: bytes = await self._calls[method](
+            request, timeout=_TIMEOUT, metadata=metadata
+        )
+        return answer
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close()
+        if self._change is not None:
+            await asyncio.wait([self._change])
+
+    def _changed(self, state: grpc.ChannelConnectivity) -> asyncio.Task[None]:
+        # One watcher for all who wait; it is never cancelled, it ends with the channel.
+        if self._change is None or self._change.done():
+            self._change = asyncio.create_task(self._watch(state))
+        return self._change
+
+    async def _watch(self, state: grpc.ChannelConnectivity) -> None:
+        try:
+            await self._channel.wait_for_state_change(state)
+        except Exception:  # gRPC raises a bare Exception when the channel closes
+            return
+
+
+class _Pass:
+    """Our name and password, and the token etcd gives for them."""
+
+    def __init__(self, username: str, password: str) -> None:
+        self._username = username
+        self._request = wire.authenticate(username, password)
+        self._token: str | None = None if username else ""
+        self._asking: asyncio.Task[str] | None = None
+
+    async def through(self, member: _Member, method: str, request: bytes) -> bytes:
+        """Call *member* with a token; if it is refused, once more with a new one."""
+        token = self._token
+        if token is None:
+            token = await self._ask(member)
+        try:
+            return await member.call(method, request, token)
+        except grpc.aio.AioRpcError as error:
+            if not self._username or not _token_is_refused(error):
+                raise
+        if self._token == token:
+            self._token = None
+        return await member.call(
+            method, request, self._token or await self._ask(member)
+        )
+
+    async def _ask(self, member: _Member) -> str:
+        # etcd hashes the password each time: ask once for all who wait.
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._fetch(member))
+        return await asyncio.shield(self._asking)
+
+    async def _fetch(self, member: _Member) -> str:
+        try:
+            answer = await member.call(_AUTHENTICATE, self._request, "")
+        except grpc.aio.AioRpcError as error:
+            if "authentication is not enabled" not in (error.details() or ""):
+                raise
+            self._token = ""
+        else:
+            self._token = wire.read_token(answer)
+        return self._token
+
+
+def _token_is_refused(error: grpc.aio.AioRpcError) -> bool:
+    # etcd says both INVALID_ARGUMENT and UNAUTHENTICATED; whoever comes without a token
+    # after somebody switched authentication on has an empty user name.
+    details = error.details() or ""
+    return error.code() is grpc.StatusCode.UNAUTHENTICATED or any(
+        sentence in details
+        for sentence in ("user name is empty", "revision of auth store is old")
+    )
+
+
+def _refusal(error: grpc.aio.AioRpcError) -> StorageUnavailable:
+    details = error.details() or ""
+    text = f"etcd failed: {details} ({error.code().name})"
+    if "required revision has been compacted" in details:
+        return Compacted(text)
+    if "requested lease not found" in details:
+        return LeaseLost(text)
+    return StorageUnavailable(text)
+
+
+# — Certificates -----------------------------------------------------------------------
+
+
+@attrs.frozen
+class _Files:
+    authorities: bytes | None
+    key: bytes | None
+    certificate: bytes | None
+
+
+def _files(ssl: SSL) -> _Files:
+    return _Files(
+        _read("caFile", ssl.ca_file) or _usual_authorities(),
+        _read("keyFile", ssl.key_file),
+        _read("certFile", ssl.cert_file),
+    )
+
+
+def _read(key: str, path: str) -> bytes | None:
+    if not path:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"storage.config.ssl.{key}: {error}.") from error
+
+
+def _usual_authorities() -> bytes | None:
+    # gRPC would take the list it brings along instead of the system's.
+    path = ssl.get_default_verify_paths().cafile
+    return Path(path).read_bytes() if path else None

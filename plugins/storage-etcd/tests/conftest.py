@@ -1,0 +1,215 @@
+"""A real etcd the tests start and stop, and a look at it from outside."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dexcore_storage_etcd import Etcd, open_storage
+
+from dexcore.storage import Storage
+
+_STARTS = 30.0  # seconds an etcd may take; on two busy cores it takes one
+
+
+class Server:
+    """An etcd of one member on free loopback ports, its data in *folder*."""
+
+    def __init__(self, folder: Path, *options: str, scheme: str = "http") -> None:
+        self.folder = folder
+        client, peer, metrics = _free_ports(3)
+        self.url = f"{scheme}://127.0.0.1:{client}"
+        self.port = client
+        self._health = f"http://127.0.0.1:{metrics}"
+        peers = f"http://127.0.0.1:{peer}"
+        self._command = [
+            "etcd", "--name=t", f"--data-dir={folder / 'data'}",
+            f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}",
+            f"--listen-peer-urls={peers}", f"--initial-advertise-peer-urls={peers}",
+            f"--initial-cluster=t={peers}", f"--listen-metrics-urls={self._health}",
+            "--unsafe-no-fsync", "--logger=zap", f"--log-outputs={folder / 'log'}",
+            *options,
+        ]  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until = time.monotonic() + _STARTS
+        while not self._is_healthy():
+            assert self._process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < until, (self.folder / "log").read_text()
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def ctl(self, *arguments: str) -> str:
+        """What etcd's own client says."""
+        done = subprocess.run(
+            ["etcdctl", f"--endpoints={self.url}", *arguments],
+            env={**os.environ, "ETCDCTL_API": "3"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(10)
+        self._process = None
+
+    def _is_healthy(self) -> bool:
+        try:
+            with _direct.open(f"{self._health}/health", timeout=5) as answer:
+                return b'"true"' in answer.read()
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+
+class Outside:
+    """The keys of an etcd through its JSON gateway, as dex would find them."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def put(self, key: str, value: bytes) -> None:
+        self._ask("kv/put", key=_b64(key.encode()), value=_b64(value))
+
+    def get(self, key: str) -> bytes | None:
+        found = self._ask("kv/range", key=_b64(key.encode())).get("kvs")
+        return base64.b64decode(found[0].get("value", "")) if found else None
+
+    def keys(self, prefix: str) -> list[str]:
+        return [base64.b64decode(one["key"]).decode() for one in self._range(prefix)]
+
+    def leases(self, prefix: str) -> list[int]:
+        """The leases of the keys, 0 for none."""
+        return [int(one.get("lease", 0)) for one in self._range(prefix)]
+
+    def time_to_live(self, lease: int) -> int:
+        return int(self._ask("lease/timetolive", ID=lease)["TTL"])
+
+    def revoke(self, lease: int) -> None:
+        self._ask("lease/revoke", ID=lease)
+
+    def _range(self, prefix: str) -> list[dict[str, Any]]:
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        found: list[dict[str, Any]] = self._ask(
+            "kv/range", key=_b64(prefix.encode()), range_end=_b64(end.encode())
+        ).get("kvs", [])
+        return found
+
+    def _ask(self, path: str, **members: Any) -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"{self._url}/v3/{path}", json.dumps(members).encode()
+        )
+        with _direct.open(request, timeout=10) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+
+@pytest.fixture(scope="session")
+def needs_etcd() -> None:
+    """Without etcd these tests say nothing: a failure where all should be installed."""
+    missing = [name for name in ("etcd", "etcdctl") if shutil.which(name) is None]
+    if missing:
+        text = "These tests run etcd: apt-get install etcd-server etcd-client"
+        if os.environ.get("CI") == "true":
+            pytest.fail(text)
+        pytest.skip(text)
+
+
+@pytest.fixture(scope="session")
+def server(needs_etcd: None) -> Iterator[Server]:
+    """One for all tests that do not hurt it; each has a namespace of its own."""
+    with tempfile.TemporaryDirectory(prefix="dexcore-etcd-") as folder:
+        server = Server(Path(folder))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def mortal(needs_etcd: None, tmp_path: Path) -> Iterator[Server]:
+    """One that a test may kill."""
+    server = Server(tmp_path)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def outside(server: Server) -> Outside:
+    return Outside(server.url)
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"{next(_numbers)}/"
+
+
+@pytest.fixture
+def config(server: Server, namespace: str) -> Etcd:
+    return Etcd(endpoints=(server.url,), namespace=namespace)
+
+
+@pytest.fixture
+def open_etcd(config: Etcd) -> Callable[[], Awaitable[Storage]]:
+    return lambda: open_storage(config)
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    return _free_ports(1)[0]
+
+
+_numbers = itertools.count(1)
+# No proxy stands between here and the loopback.
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
