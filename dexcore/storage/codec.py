@@ -11,6 +11,7 @@ know.
 from __future__ import annotations
 
 import base64
+import operator
 import types
 import typing
 
@@ -27,7 +28,8 @@ from .kinds import Kind
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Per class, field → JSON key; ``,omitempty`` leaves out zero values, as in Go.
+#: Per class, field → JSON key; ``,omitempty`` leaves out zero values, as in Go: of what
+#: may be ``None`` only that, unless it is a tuple.
 Names = Mapping[type, Mapping[str, str]]
 
 #: The keys of the structures inside dex's own columns and documents.
@@ -288,20 +290,21 @@ def _mapping(of: Any, names: Names) -> tuple[_Convert, _Convert]:
 
 def _record(shape: type[Any], names: Names) -> tuple[_Convert, _Convert]:
     hints = typing.get_type_hints(shape)
-    plains: list[tuple[str, str, _Convert, bool]] = []
+    plains: list[tuple[str, str, _Convert, Any]] = []
     values: list[tuple[str, str, _Convert, Any]] = []
     for field in attrs.fields(shape):
         key, _, option = names.get(shape, {}).get(field.name, field.name).partition(",")
         plain, value = _converters(hints[field.name], names)
-        plains.append((key, field.name, plain, option == "omitempty"))
+        omitted = _empty(hints[field.name]) if option == "omitempty" else _never
+        plains.append((key, field.name, plain, omitted))
         default = field.default if field.default is not attrs.NOTHING else value(None)
         values.append((key, field.name, value, default))
 
     def to_plain(record: Any) -> dict[str, Any]:
         return {
             key: plain(given)
-            for key, name, plain, omit in plains
-            if (given := getattr(record, name)) or not omit
+            for key, name, plain, omitted in plains
+            if not omitted(given := getattr(record, name))
         }
 
     def to_value(data: Any) -> Any:
@@ -314,3 +317,16 @@ def _record(shape: type[Any], names: Names) -> tuple[_Convert, _Convert]:
         )
 
     return to_plain, to_value
+
+
+def _never(given: Any) -> bool:
+    return False
+
+
+def _empty(shape: Any) -> Callable[[Any], bool]:
+    """Return what tells whether Go leaves out a value of *shape* with ``omitempty``."""
+    of = typing.get_args(shape)
+    if type(None) in of and not any(typing.get_origin(one) is tuple for one in of):
+        # A pointer: one to false is not empty.
+        return lambda given: given is None
+    return operator.not_
