@@ -24,6 +24,8 @@ BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
 #: The programs some tests run, and Debian's packages of them.
 PROGRAMS = {
     "chromium": "chromium",
+    "etcd": "etcd-server",
+    "etcdctl": "etcd-client",
     "node": "nodejs",
     "npm": "npm",
     "sqlite3": "sqlite3",
