@@ -4,6 +4,9 @@ A request costs one look-up and a few additions; the families are made when some
 asks.  With several worker processes each writes its numbers to a file of its own every
 second, and whichever is asked adds up the files.  A worker that starts again goes on
 from its predecessor's file, so that a counter never falls.
+
+Counting needs nothing of prometheus_client, which brings a web server of its own: it is
+imported when somebody asks.
 """
 
 from __future__ import annotations
@@ -13,24 +16,20 @@ import platform
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import orjson
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
 
 from .. import __version__
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+    from prometheus_client.registry import Collector
 
 SECONDS = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BYTES = (200.0, 500.0, 900.0, 1500.0)
@@ -86,21 +85,11 @@ def open_metrics(environ: Mapping[str, str]) -> Metrics:
 
 @attrs.define(eq=False)
 class Metrics:
-    """Counts requests.
-
-    ``registry`` is this server's own: whatever else is registered there is shown too.
-    """
+    """Counts requests."""
 
     folder: Path | None = None
     slot: str = "0"
-    registry: CollectorRegistry = attrs.field(factory=CollectorRegistry)
     _series: dict[_Key, Series] = attrs.field(factory=dict)
-    _process: ProcessCollector = attrs.field(
-        factory=lambda: ProcessCollector(registry=None)
-    )
-
-    def __attrs_post_init__(self) -> None:
-        self.registry.register(_Families(self))
 
     def observe(
         self, handler: str, method: str, status: int, seconds: float, size: int
@@ -117,13 +106,33 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text format."""
+        from prometheus_client import generate_latest
+
         return generate_latest(self.registry)
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer ``/metrics``."""
+        from prometheus_client.exposition import choose_encoder
+
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         body = encode(self.registry)
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+    @cached_property
+    def registry(self) -> CollectorRegistry:
+        """This server's own: whatever else is registered there is shown too."""
+        from prometheus_client import CollectorRegistry
+
+        registry = CollectorRegistry()
+        # A collector is whoever can collect.
+        registry.register(cast("Collector", _Families(self)))
+        return registry
+
+    @cached_property
+    def _process(self) -> ProcessCollector:
+        from prometheus_client import ProcessCollector
+
+        return ProcessCollector(registry=None)
 
     # — several workers ----------------------------------------------------------------
 
@@ -194,12 +203,18 @@ def label_of(method: str) -> str:
 
 
 @attrs.frozen(eq=False)
-class _Families(Collector):
+class _Families:
     """Shows numbers as Prometheus' families."""
 
     metrics: Metrics
 
     def collect(self) -> Iterator[Metric]:
+        from prometheus_client.metrics_core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
+
         requests = CounterMetricFamily(
             "http_requests", "How many requests were answered.", labels=_LABELS
         )
@@ -225,6 +240,8 @@ class _Families(Collector):
 
 
 def _build_info() -> Metric:
+    from prometheus_client.metrics_core import GaugeMetricFamily
+
     family = GaugeMetricFamily(
         "dex_build_info",
         "Which version this is, always 1.",
