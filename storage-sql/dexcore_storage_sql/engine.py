@@ -1,8 +1,9 @@
 """A thread that owns a connection, and commits for everybody at once.
 
-What arrives while a commit is on its way to the disk goes together into the next one,
-each piece of work behind its own savepoint.  So the disk is waited for once per batch,
-and nobody hears of success before it is durable.
+What is asked for in one turn of the event loop is handed over at once, and what arrives
+while a commit is on its way to the disk goes together into the next one, each piece of
+work behind its own savepoint.  So the disk is waited for once per batch, and nobody
+hears of success before it is durable.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from .verbs import PREPARED
 T = TypeVar("T")
 Work = Callable[[Collections], Awaitable[T]]
 
-_TOGETHER = 64  # pieces of work per commit
+_TOGETHER = 64  # pieces of work after which a batch takes no more
 
 
 @attrs.frozen
@@ -100,7 +101,8 @@ class Owner:
         self._reopen = reopen
         self._collections = PREPARED.on(session)
         self._loop = asyncio.get_running_loop()
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._asked: list[Job] = []
+        self._jobs: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -125,6 +127,7 @@ class Owner:
         """Finish what is queued, then close the connection."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -132,8 +135,16 @@ class Owner:
         if self._closed:
             raise StorageUnavailable("The storage is closed.")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(Job(work, future, reads=reads))
+        if not self._asked:
+            # Waking the thread costs more than the work of many a job.
+            self._loop.call_soon(self._hand_over)
+        self._asked.append(Job(work, future, reads=reads))
         return future
+
+    def _hand_over(self) -> None:
+        jobs, self._asked = self._asked, []
+        for start in range(0, len(jobs), _TOGETHER):
+            self._jobs.put(jobs[start : start + _TOGETHER])
 
     def _work(self) -> None:
         more = True
@@ -148,13 +159,13 @@ class Owner:
 
     def _next_batch(self) -> tuple[list[Job], bool]:
         jobs: list[Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            jobs.append(job)
-            if len(jobs) == _TOGETHER:
+        asked = self._jobs.get()
+        while asked is not None:
+            jobs += asked
+            if len(jobs) >= _TOGETHER:
                 return jobs, True
             try:
-                job = self._jobs.get_nowait()
+                asked = self._jobs.get_nowait()
             except queue.Empty:
                 return jobs, True
         return jobs, False
