@@ -129,7 +129,7 @@ class Channels:
             except OAuthError as refusal:
                 return self._to_client_by_browser(request, refusal)
             except (ConnectionError, web.RequestPayloadError):
-                raise  # whoever asked has gone, or never spoke HTTP
+                raise  # perhaps whoever asked has gone: the middleware can tell
             except Exception as error:
                 return self.page(request, error)
 
@@ -152,7 +152,8 @@ class Channels:
         self, request: web.Request, refusal: OAuthError
     ) -> web.Response:
         reply_to: ReplyTo | None = request.get(REPLY_TO)
-        if reply_to is None or refusal.status in (413, 429):
+        # What the end user can mend by trying again shall not end the whole login.
+        if reply_to is None or refusal.status in (413, 429, 503):
             return self.page(request, refusal)
         log.info(
             "authorization request refused",

@@ -114,10 +114,8 @@ class _Front:
             response = await handler(request)
         except web.HTTPException as raised:
             response = _plain(raised)
-        except ConnectionError:
-            # The client has gone: there is nobody to answer.
-            self._note(request, name, 499, perf_counter() - started, 0)
-            raise
+        except ConnectionError as error:
+            response = self._disconnected(request, error)
         except web.RequestPayloadError:
             response = web.Response(status=400, text="400 bad request\n")
         except Exception as error:
@@ -134,6 +132,17 @@ class _Front:
         seconds = perf_counter() - started
         self.metrics.observe(name, request.method, response.status, seconds, size)
         self._note(request, name, response.status, seconds, size)
+        return response
+
+    def _disconnected(
+        self, request: web.Request, error: ConnectionError
+    ) -> web.StreamResponse:
+        transport = request.transport
+        if transport is not None and not transport.is_closing():
+            return self._answer(request, error)  # it was a connection of ours
+        # There is nobody to answer; the log and the numbers tell it as nginx does.
+        response = web.Response(status=499)
+        response.force_close()
         return response
 
     def _answer(self, request: web.Request, error: Exception) -> web.StreamResponse:

@@ -32,7 +32,10 @@ from ...errors import (
     LoginRequired,
     MethodNotAllowed,
     NotFound,
+    StorageUnavailable,
+    TemporarilyUnavailable,
     TooManyRequests,
+    UpstreamUnavailable,
     WrongRequest,
 )
 from ...oauth2 import scopes as oauth2_scopes
@@ -231,13 +234,16 @@ class Login(Step):
         except TooManyRequests:
             self.logins.refused(flow, "Too many failed tries.", user=username)
             raise
-        identity = await self.logins.ask(
-            flow,
-            opened,
-            connector.login(
-                scopes_of(flow.request), username, form.get("password", "")
-            ),
-        )
+        password = form.get("password", "")
+        try:
+            identity = await self.logins.ask(
+                flow,
+                opened,
+                connector.login(scopes_of(flow.request), username, password),
+            )
+        except (StorageUnavailable, TemporarilyUnavailable, UpstreamUnavailable):
+            self.guard.give_back(suspect)  # nobody has looked at the password
+            raise
         if identity is None:
             self.logins.refused(flow, "Invalid credentials.", user=username)
             return await self._page(

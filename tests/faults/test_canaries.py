@@ -1,0 +1,153 @@
+"""Everything is said at DEBUG, and no secret with it."""
+
+import re
+import resource
+
+import aiohttp
+import pytest
+
+from dexcore.server.listen import free_address
+
+
+@pytest.fixture
+async def talkative(spawn, tmp_path):
+    """A server that says all it can, and its metrics."""
+    telemetry = free_address("127.0.0.1:0", "telemetry.http")
+    app = await spawn(
+        tmp_path / "dex.db",
+        logger={"level": "DEBUG", "format": "json"},
+        telemetry={"http": telemetry},
+        oauth2={},
+    )
+    app.metrics = f"http://{telemetry}/metrics"
+    return app
+
+
+async def test_no_secret_is_in_the_log_in_metrics_or_on_a_page(talkative, example):
+    app, pages = talkative, []
+    secrets = {"right password": "password"}
+    await good_run(app, secrets, example)
+    await bad_run(app, secrets, pages)
+    await broken_requests(app, secrets, pages)
+    await full_disk(app, secrets, pages)
+    metrics = (await app.get(app.metrics)).text
+    assert "dexcore" in metrics or "http" in metrics
+    app.signal(15)
+    await app.process.wait()
+    await app.end()
+    said = "".join(app.said)
+    assert said.count("\n") > 40
+    assert "login successful" in said
+    # This one is a word of our own too.
+    said = re.sub(r"password (DB|database)|passwords|enablePassword\w+", "", said)
+    del secrets["right password"]
+    assert len(secrets) > 20
+    for what, secret in secrets.items():
+        assert len(secret) > 5, what
+        assert secret not in said, what
+        assert secret not in metrics, what
+        for page in pages:
+            assert secret not in page, what
+
+
+async def good_run(app, secrets, example):
+    browser = app.browser()
+    secrets["state"] = state = "canary-of-the-state"
+    secrets["nonce"] = nonce = "canary-of-the-nonce"
+    form = await app.form(browser, state=state, nonce=nonce)
+    typed = {"login": "ann@example.com", "password": "password"}
+    answer = await app.post(form, session=browser, data=typed)
+    secrets["approval MAC"] = answer.params["hmac"]
+    link = answer.headers["Location"]
+    for number, cookie in enumerate(browser.cookie_jar):
+        secrets[f"cookie {number}"] = cookie.value
+    await app.get(link, session=browser)
+    agree = {"approval": "approve"}
+    answer = await app.post(link, session=browser, data=agree)
+    secrets["code"] = code = answer.params["code"]
+    tokens = (await app.exchange(code)).json
+    secrets["client secret"] = example.clients["one"][1]
+    for name in ("access_token", "id_token", "refresh_token"):
+        secrets[name] = tokens[name]
+    secrets["signature"] = tokens["id_token"].rpartition(".")[2]
+    assert (await app.userinfo(tokens["access_token"])).status == 200
+    assert (await app.introspect(tokens["access_token"]))["active"]
+    answer = await app.refresh(tokens["refresh_token"])
+    secrets["second refresh token"] = answer.json["refresh_token"]
+    secrets["second access token"] = answer.json["access_token"]
+    assert (await app.revoke(answer.json["access_token"])).status == 200
+    assert (await app.exchange(code)).status == 400
+    secrets["password of a new user"] = "canary-of-a-new-user"
+    answer = await app.sign_up("new@example.com", secrets["password of a new user"])
+    assert answer.status == 201
+    page = await app.get("/dex/signup", session=browser)
+    secrets["csrf token"] = page.fields["csrf_token"]
+
+
+async def bad_run(app, secrets, pages):
+    browser = app.browser()
+    secrets["wrong password"] = wrong = "canary-of-a-wrong-password"
+    form = await app.form(browser)
+    typed = {"login": "ann@example.com", "password": wrong}
+    pages.append((await app.post(form, session=browser, data=typed)).text)
+    secrets["short password"] = short = "canary"[:6] + "7"
+    pages.append((await app.sign_up("x@example.com", short)).text)
+    for what in ("code", "code_verifier", "refresh_token", "client_secret", "token"):
+        secrets[f"wrong {what}"] = canary = f"canary-of-a-wrong-{what}"
+        for path in ("token", "token/introspect", "token/revoke"):
+            for grant in ("authorization_code", "refresh_token"):
+                sent = {"grant_type": grant, "client_id": "one", what: canary}
+                answer = await app.post(f"/dex/{path}", data=sent)
+                pages.append(answer.text)
+    secrets["wrong bearer"] = canary = "canary.of.a-bearer"
+    pages.append((await app.userinfo(canary)).text)
+    secrets["wrong Basic"] = canary = "canary-of-basic"
+    header = {"Authorization": aiohttp.encode_basic_auth("one", canary)}
+    secrets["wrong Basic, encoded"] = header["Authorization"].partition(" ")[2]
+    answer = await app.post("/dex/token", data={"grant_type": "x"}, headers=header)
+    pages.append(answer.text)
+    secrets["query"] = canary = "canary-of-the-query"
+    for path in ("/dex/callback", "/dex/approval", "/dex/auth", "/dex/x", "/dex/token"):
+        query = f"?code={canary}&hmac={canary}&req={canary}&id_token_hint={canary}"
+        pages.append((await app.get(path + query)).text)
+    secrets["foreign cookie"] = canary = "canary-of-a-cookie"
+    flow = "a" * 33
+    cookie = {"Cookie": f"dexcore_flow_{flow}={canary}; dexcore_csrf={canary}"}
+    path = f"/dex/auth/local/login?state={flow}"
+    pages.append((await app.post(path, data={}, headers=cookie)).text)
+
+
+async def broken_requests(app, secrets, pages):
+    """What is not HTTP is not repeated either."""
+    import asyncio
+
+    host, port = app.origin.removeprefix("http://").split(":")
+    secrets["broken header"] = canary = "canary-of-a-broken-header"
+    for line in (
+        f"Authorization: Bearer {canary}\x00",
+        f"Cookie: a={canary}\x01b",
+        f"Authorization : {canary}",
+        f"Cookie\x00: {canary}",
+        f"X: {canary}" + "x" * 20_000,
+        f"Content-Length: {canary}",
+    ):
+        for target in ("/dex/keys", f"/dex/callback?code={canary}\x00"):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            head = f"GET {target} HTTP/1.1\r\nHost: x\r\n{line}\r\n\r\n"
+            writer.write(head.encode())
+            writer.write_eof()
+            pages.append((await reader.read()).decode())
+            writer.close()
+
+
+async def full_disk(app, secrets, pages):
+    """Errors of the database do not say what should have been written."""
+    pid = app.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, before[1]))
+    secrets["unstored password"] = canary = "canary-of-an-unstored-user"
+    answer = await app.sign_up("later@example.com", canary)
+    assert answer.status == 503
+    pages.append(answer.text)
+    pages.append((await app.log_in()).text)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
