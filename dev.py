@@ -28,6 +28,7 @@ PROGRAMS = {
     "etcdctl": "etcd-client",
     "node": "nodejs",
     "npm": "npm",
+    "postgres": "postgresql",
     "sqlite3": "sqlite3",
 }
 
@@ -83,9 +84,15 @@ def _make_environment() -> bool:
 
 
 def _install_programs() -> None:
-    missing = [package for name, package in PROGRAMS.items() if not shutil.which(name)]
+    missing = [package for name, package in PROGRAMS.items() if not _is_there(name)]
     if missing and not _apt_install(missing):
         print(f"Some tests need {', '.join(missing)}: please install.", file=sys.stderr)
+
+
+def _is_there(name: str) -> bool:
+    # Debian keeps PostgreSQL's programs off the path, in a folder for each version.
+    versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
+    return shutil.which(name) is not None or any(versions)
 
 
 def _apt_install(packages: list[str]) -> bool:

@@ -5,6 +5,8 @@ Every session installs what it needs into an environment of its own.
 
 from __future__ import annotations
 
+import tomllib
+
 from pathlib import Path
 
 import nox
@@ -56,9 +58,16 @@ def everything() -> list[str]:
     """Return pip's arguments for the core and every distribution, editable."""
     return [
         argument
-        for folder in (".[speed]", *(f"./{path}" for path in DISTRIBUTIONS.values()))
+        for folder in (".[speed]", *map(with_extras, DISTRIBUTIONS.values()))
         for argument in ("-e", folder)
     ]
+
+
+def with_extras(path: Path) -> str:
+    """Return the distribution in the folder *path*, with all it may use."""
+    project = tomllib.loads((path / "pyproject.toml").read_text())["project"]
+    extras = ",".join(project.get("optional-dependencies", {}))
+    return f"./{path}[{extras}]" if extras else f"./{path}"
 
 
 @nox.session
@@ -125,7 +134,7 @@ def _run(session: nox.Session, *arguments: str) -> None:
 def _alone(name: str, path: Path) -> None:
     @nox.session(name=f"tests-{name}")
     def alone(session: nox.Session) -> None:
-        session.install("-e", ".", "-e", f"./{path}", *TEST)
+        session.install("-e", ".", "-e", with_extras(path), *TEST)
         _run(session, "-m", "pytest", str(path), *session.posargs)
 
     alone.__doc__ = f"Run the tests of {name} with the core alone."

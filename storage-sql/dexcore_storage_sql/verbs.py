@@ -175,7 +175,7 @@ class OwnCollection(SQLCollection[R], Generic[R]):
             self._kind.name,
             key,
             self._encode(record),
-            _expiry(self._kind, record),
+            expiry_of(self._kind, record),
         )
         if not await self._session.execute(self._sql.insert, parameters):
             raise self._there()
@@ -217,7 +217,7 @@ class OwnCollection(SQLCollection[R], Generic[R]):
         return self._record(rows[0]) if rows else None
 
     async def _replace(self, key: Key, old: R, new: R) -> None:
-        expiry = _expiry(self._kind, new)
+        expiry = expiry_of(self._kind, new)
         parameters = (self._encode(new), expiry, self._kind.name, *key)
         await self._session.execute(self._sql.update, parameters)
 
@@ -262,7 +262,8 @@ PREPARED = Prepared(SQLITE)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _expiry(kind: Kind[Any], record: Any) -> int | None:
+def expiry_of(kind: Kind[Any], record: Any) -> int | None:
+    """Return when *record*'s life ends, in microseconds; ``None``: never."""
     if not kind.expiry:
         return None
     return _microseconds(min(getattr(record, name) for name in kind.expiry))

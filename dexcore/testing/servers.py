@@ -1,0 +1,254 @@
+"""Real database servers for tests: in a folder of their own, gone afterwards.
+
+::
+
+    @pytest.fixture(scope="session")
+    def postgres(tmp_path_factory):
+        with servers.postgres() as server:
+            yield server
+
+Each listens on a free port of the loopback interface and on a Unix socket in its
+folder, keeps nothing on the disk for longer than it must, and runs as an unprivileged
+user where the tests are root's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+__all__ = ["MISSING", "Server", "mariadb", "postgres"]
+
+_START_SECONDS = 30.0
+
+#: What to install, by the name of the server.
+MISSING = {"postgres": "postgresql", "mariadb": "mariadb-server"}
+
+
+class Server:
+    """A server that a test can stop, kill and start again.
+
+    ``host`` and ``port``: where it listens; ``socket``: its Unix socket (for PostgreSQL
+    the folder of it); ``folder``: everything it has.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        ready: Sequence[str],
+        folder: Path,
+        port: int,
+        socket: Path,
+        stop: signal.Signals,
+    ) -> None:
+        self.folder = folder
+        self.port = port
+        self.socket = socket
+        self._command = command
+        self._ready = ready
+        self._stop = stop
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                self._command, stdout=log, stderr=log, cwd=self.folder
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while _silent(self._ready):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self.folder / "log").read_text()[-2000:])
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop it in order; clients are cut off."""
+        self._end(self._stop)
+
+    def kill(self) -> None:
+        """Stop it as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop it and start it again."""
+        self.stop()
+        self.start()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, such as ``SIGSTOP``, to it alone."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(number)
+            process.wait(_START_SECONDS)
+
+
+@contextlib.contextmanager
+def postgres(*options: str, locale: str = "C.UTF-8") -> Iterator[Server]:
+    """Run PostgreSQL; its superuser is ``postgres`` without a password.
+
+    *options* are settings, as ``name=value``.  Raises ``FileNotFoundError`` if it is
+    not installed.
+    """
+    programs = _postgres_programs()
+    with _folder("postgres") as (folder, as_user):
+        port = _free_port()
+        data = folder / "data"
+        _run(
+            *as_user,
+            f"{programs}/initdb",
+            f"--pgdata={data}",
+            "--username=postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--no-instructions",
+            f"--locale={locale}",
+            "--encoding=UTF8",
+        )
+        settings = (
+            "listen_addresses=127.0.0.1",
+            f"port={port}",
+            f"unix_socket_directories={folder}",
+            "fsync=off",
+            "full_page_writes=off",
+            "synchronous_commit=off",
+            *options,
+        )
+        flags = [word for setting in settings for word in ("-c", setting)]
+        server = Server(
+            [*as_user, f"{programs}/postgres", "-D", str(data), *flags],
+            [f"{programs}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)],
+            folder,
+            port,
+            folder,
+            signal.SIGINT,  # at once; SIGTERM waits for clients
+        )
+        yield from _serving(server)
+
+
+@contextlib.contextmanager
+def mariadb(*options: str) -> Iterator[Server]:
+    """Run MariaDB; its ``root`` has no password and may come from anywhere local.
+
+    *options* are the server's, as ``--sql-mode=…``.  Raises ``FileNotFoundError`` if it
+    is not installed.
+    """
+    program, install = _program("mariadbd"), _program("mariadb-install-db")
+    admin = _program("mariadb-admin")
+    with _folder("mysql") as (folder, as_user):
+        port, path, data = _free_port(), folder / "socket", folder / "data"
+        _run(
+            *as_user,
+            install,
+            "--no-defaults",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--skip-name-resolve",
+        )
+        command = [
+            *as_user,
+            program,
+            "--no-defaults",
+            f"--datadir={data}",
+            f"--socket={path}",
+            f"--port={port}",
+            "--bind-address=127.0.0.1",
+            f"--pid-file={folder / 'pid'}",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=32M",
+            "--skip-log-bin",
+            *options,
+        ]
+        ready = [admin, "--no-defaults", "-uroot", f"--socket={path}", "ping"]
+        server = Server(command, ready, folder, port, path, signal.SIGTERM)
+        yield from _serving(server)
+
+
+def _serving(server: Server) -> Iterator[Server]:
+    server.start()
+    try:
+        yield server
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            server.stop()
+
+
+def _postgres_programs() -> Path:
+    # Debian keeps every version in a folder of its own, and none on the path.
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=_version)
+    if found:
+        return found[-1].parent
+    initdb = shutil.which("initdb")
+    if initdb is None:
+        raise FileNotFoundError("PostgreSQL is not installed.")
+    return Path(initdb).parent
+
+
+def _version(path: Path) -> int:
+    name = path.parent.parent.name
+    return int(name) if name.isdecimal() else 0
+
+
+def _program(name: str) -> str:
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise FileNotFoundError("MariaDB is not installed.")
+    return found
+
+
+@contextlib.contextmanager
+def _folder(user: str) -> Iterator[tuple[Path, list[str]]]:
+    """Make a folder, and say how to run commands as who may own it."""
+    # Short: the path of a Unix socket has to fit into some hundred characters.
+    folder = Path(tempfile.mkdtemp(prefix="dexcore-"))
+    try:
+        yield folder, _as_user(user, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _as_user(user: str, folder: Path) -> list[str]:
+    if os.geteuid() != 0:
+        return []
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        found = pwd.getpwnam("nobody")
+    os.chown(folder, found.pw_uid, found.pw_gid)
+    ids = [f"--reuid={found.pw_uid}", f"--regid={found.pw_gid}"]
+    return [_program("setpriv"), *ids, "--clear-groups"]
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {done.stdout}{done.stderr}")
+
+
+def _silent(command: Sequence[str]) -> bool:
+    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
+    return bool(done.returncode)
