@@ -113,6 +113,7 @@ class Lines(logging.Handler):
         self.style = formatter
         self.setFormatter(formatter)
         self._waiting: list[str] = []
+        self._lost = 0
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
         atexit.register(self.flush)
@@ -148,9 +149,20 @@ class Lines(logging.Handler):
                 self._timer = None
             lines, self._waiting, self._size = self._waiting, [], 0
             if lines and not self.stream.closed:
-                text = "".join(lines)
-                self.stream.write(text.encode("utf-8", "backslashreplace"))
-                self.stream.flush()
+                self._write(lines)
+
+    def _write(self, lines: list[str]) -> None:
+        if self._lost:
+            lines = [self.format(_loss(self._lost)), *lines]
+        text = "".join(lines)
+        try:
+            self.stream.write(text.encode("utf-8", "backslashreplace"))
+            self.stream.flush()
+        except OSError:
+            # A full disk or a closed pipe stops the log, not what is logged.
+            self._lost += len(lines)
+        else:
+            self._lost = 0
 
     def close(self) -> None:
         """Write what waits, and write no more."""
@@ -165,6 +177,19 @@ class Lines(logging.Handler):
             self.flush()
         else:
             self._timer = loop.call_later(PATIENCE, self.flush)
+
+
+def _loss(lines: int) -> logging.LogRecord:
+    """Return what is said once the log can be written again."""
+    return logging.makeLogRecord(
+        {
+            "name": "dexcore.server",
+            "levelno": logging.WARNING,
+            "levelname": "WARNING",
+            "msg": "the log could not be written",
+            "fields": {"lost": lines},
+        }
+    )
 
 
 @attrs.frozen

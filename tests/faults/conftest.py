@@ -341,8 +341,9 @@ class Process(App):
         self._listening = asyncio.create_task(self._listen())
 
     async def _listen(self):
-        async for line in self.process.stderr:
-            self.said.append(line.decode())
+        if self.process.stderr is not None:
+            async for line in self.process.stderr:
+                self.said.append(line.decode())
 
     async def ready(self):
         async with asyncio.timeout(30):
@@ -371,20 +372,19 @@ async def spawn(tmp_path):
     async with contextlib.AsyncExitStack() as stack:
         address = free_address("127.0.0.1:0", "web.http")
 
-        async def start(database, *, preexec_fn=None, **changes):
+        async def start(database, *, stderr=PIPE, **changes):
             settings = configuration(database, **changes)
             settings |= {"issuer": f"http://{address}/dex", "web": {"http": address}}
             file = tmp_path / "config.json"
             file.write_bytes(orjson.dumps(settings))
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "dexcore", "serve", str(file)),
-                stderr=PIPE,
+                stderr=stderr,
                 limit=2**20,
-                preexec_fn=preexec_fn,
             )
             found = Process(settings["issuer"], process)
             stack.push_async_callback(found.end)
-            return await found.ready()
+            return await found.ready() if stderr is PIPE else found
 
         yield start
 

@@ -2,10 +2,15 @@
 refused, everything else goes on, and afterwards nobody has to restart anything."""
 
 import asyncio
+import contextlib
+import os
 import resource
 import sqlite3
 import time
 
+from pathlib import Path
+
+import aiohttp
 import pytest
 
 from dexcore.storage import AuthRequest
@@ -139,3 +144,67 @@ async def test_a_database_that_stays_held_is_503_after_seconds(house, holder):
     assert keys > 10
     for code in codes:
         assert (await house.exchange(code)).status == 200
+
+
+async def test_a_log_that_cannot_be_written_stops_nothing(spawn, tmp_path):
+    with Path("/dev/full").open("wb") as full:
+        app = await spawn(tmp_path / "dex.db", stderr=full)
+        await listening(app)
+        # More than the log keeps for later.
+        answers = await asyncio.gather(
+            *(app.get("/dex/" + "x" * 250) for _ in range(400))
+        )
+        assert {answer.status for answer in answers} == {404}
+        assert (await app.log_in()).status == 303
+        app.signal(15)
+        assert await app.process.wait() == 0
+
+
+async def test_a_log_that_can_be_written_again_says_what_is_missing(spawn, tmp_path):
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        app = await spawn(tmp_path / "dex.db", stderr=file)
+        await listening(app)
+        pid = app.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, before[1]))
+        assert (await app.log_in(password="wrong")).status == 401
+        await asyncio.sleep(0.5)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        assert (await app.log_in()).status == 303
+        app.signal(15)
+        assert await app.process.wait() == 0
+    assert "the log could not be written" in log.read_text()
+
+
+async def listening(app):
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                await app.get("/dex/keys")
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_more_connections_than_files_are_refused_for_a_while(spawn, tmp_path):
+    app = await spawn(tmp_path / "dex.db")
+    tokens = await app.tokens()
+    pid = app.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    open_now = len(os.listdir(f"/proc/{pid}/fd"))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_now + 5, before[1]))
+    host, port = app.origin.removeprefix("http://").split(":")
+    crowd = [await asyncio.open_connection(host, int(port)) for _ in range(30)]
+    # Who is connected already is served.
+    assert (await app.userinfo(tokens["access_token"])).status == 200
+    for _, writer in crowd:
+        writer.close()
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                landed = await app.log_in()
+                break
+            await asyncio.sleep(0.1)
+    assert landed.status == 303
+    assert len(app.said) < 100
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
