@@ -1,9 +1,10 @@
 """A thread that owns a connection, and commits for everybody at once.
 
 What is asked for in one turn of the event loop is handed over at once, and what arrives
-while a commit is on its way to the disk goes together into the next one, each piece of
-work behind its own savepoint.  So the disk is waited for once per batch, and nobody
-hears of success before it is durable.
+while a commit is on its way to the disk goes together into the next one.  So the disk
+is waited for once per batch, and nobody hears of success before it is durable.  A piece
+of work that fails after it has written undoes the batch, which then runs again with
+each piece behind its own savepoint.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class Job:
         self.error: BaseException | None = None
 
     def run(self, collections: Collections) -> None:
-        """Do the work; whatever it raises is its outcome."""
+        """Do the work, perhaps again; whatever it raises is its outcome."""
+        self.error = None
         try:
             self.result = run_through(self.work(collections))
         except StopIteration as error:
@@ -189,24 +191,34 @@ class Owner:
     def _write(self, jobs: list[Job]) -> None:
         session = self._session
         session.begin(jobs[0].since)
-        if len(jobs) == 1:
-            jobs[0].run(self._collections)
-            failed = jobs[0].error is not None
-        else:
-            self._run_together(jobs)
-            failed = False
+        if not self._run_together(jobs):
+            session.rollback()
+            if len(jobs) > 1:
+                session.begin(jobs[0].since)
+                self._run_apart(jobs)
         if session.lost:
             raise StorageUnavailable("SQLite gave up the transaction.")
-        if failed:
-            session.rollback()
-        else:
+        if session.inside:
             session.commit()
             self.commits += 1
         reads = sum(job.reads for job in jobs)
         self.reads += reads
         self.transactions += len(jobs) - reads
 
-    def _run_together(self, jobs: list[Job]) -> None:
+    def _run_together(self, jobs: list[Job]) -> bool:
+        """Run all; return whether what they have written may stay."""
+        session = self._session
+        for job in jobs:
+            before = session.changes
+            job.run(self._collections)
+            if session.lost:
+                return True  # nothing stays anyway
+            if job.error is not None and session.changes != before:
+                return False
+        return True
+
+    def _run_apart(self, jobs: list[Job]) -> None:
+        """Run all again, so that each can fail alone."""
         session = self._session
         for job in jobs:
             session.run("SAVEPOINT job")

@@ -34,6 +34,16 @@ class SQLiteSession(Session):
         self._connection = connection
         self._inside = False
 
+    @property
+    def inside(self) -> bool:
+        """Whether a transaction is under way."""
+        return self._inside
+
+    @property
+    def changes(self) -> int:
+        """How many rows were changed since the connection was opened."""
+        return self._connection.total_changes
+
     async def fetch(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
         """Run a statement and return all its rows."""
         self.statements += 1
@@ -122,6 +132,8 @@ def connect(file: str, *, synchronous: str = "full") -> SQLiteSession:
         raise StorageUnavailable(f"Cannot open {file}: {error}") from error
     try:
         session.run(f"PRAGMA synchronous = {synchronous}")
+        # What a statement or a savepoint might have to undo is no file's business.
+        session.run("PRAGMA temp_store = memory")
     except StorageError:
         session.close()
         raise
