@@ -24,7 +24,7 @@ from . import wire
 from .config import SSL, Address, Etcd
 
 _DIAL = 2.0  # seconds until a member counts as unreachable; the same as dex's
-_TIMEOUT = 5.0  # seconds for a call; the same as dex's
+_TIMEOUT = 5.0  # seconds for a call, wherever it goes; the same as dex's
 
 _RANGE = "/etcdserverpb.KV/Range"
 _TRANSACTION = "/etcdserverpb.KV/Txn"
@@ -93,16 +93,18 @@ class Client:
 
     async def _call(self, method: str, request: bytes, *, harmless: bool) -> bytes:
         failure = StorageUnavailable("No etcd can be reached.")
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _TIMEOUT
         for number, member in self._in_order():
-            if not await member.reachable():
+            if not await member.reachable(deadline) or deadline <= clock():
                 continue
             try:
-                answer = await self._pass.through(member, method, request)
+                answer = await self._pass.through(member, method, request, deadline)
             except grpc.aio.AioRpcError as error:
                 failure = _refusal(error)
                 failure.__cause__ = error
                 if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                    # Somebody else may be able to answer; no time is left to ask now.
+                    # Somebody else may be able to answer, but no time is left to ask.
                     self._good = (number + 1) % len(self._members)
                 if not (harmless and error.code() is grpc.StatusCode.UNAVAILABLE):
                     raise failure from error
@@ -139,10 +141,10 @@ class _Member:
         }
         self._change: asyncio.Task[None] | None = None
 
-    async def reachable(self) -> bool:
-        """Connect if need be; return whether there is a connection."""
+    async def reachable(self, deadline: float) -> bool:
+        """Connect if need be; return whether there is a connection in time."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _DIAL
+        deadline = min(deadline, loop.time() + _DIAL)
         while (
             state := self._channel.get_state(try_to_connect=True)
         ) is not grpc.ChannelConnectivity.READY:
@@ -152,11 +154,14 @@ class _Member:
             await asyncio.wait([self._changed(state)], timeout=left)
         return True
 
-    async def call(self, method: str, request: bytes, token: str) -> bytes:
+    async def call(
+        self, method: str, request: bytes, token: str, deadline: float
+    ) -> bytes:
         """Return the answer; raise what gRPC raises."""
         metadata = (("token", token),) if token else ()
+        left = deadline - asyncio.get_running_loop().time()
         answer: bytes = await self._calls[method](
-            request, timeout=_TIMEOUT, metadata=metadata
+            request, timeout=max(left, 0), metadata=metadata
         )
         return answer
 
@@ -188,31 +193,32 @@ class _Pass:
         self._token: str | None = None if username else ""
         self._asking: asyncio.Task[str] | None = None
 
-    async def through(self, member: _Member, method: str, request: bytes) -> bytes:
+    async def through(
+        self, member: _Member, method: str, request: bytes, deadline: float
+    ) -> bytes:
         """Call *member* with a token; if it is refused, once more with a new one."""
         token = self._token
         if token is None:
-            token = await self._ask(member)
+            token = await self._ask(member, deadline)
         try:
-            return await member.call(method, request, token)
+            return await member.call(method, request, token, deadline)
         except grpc.aio.AioRpcError as error:
             if not self._username or not _token_is_refused(error):
                 raise
         if self._token == token:
             self._token = None
-        return await member.call(
-            method, request, self._token or await self._ask(member)
-        )
+        token = self._token or await self._ask(member, deadline)
+        return await member.call(method, request, token, deadline)
 
-    async def _ask(self, member: _Member) -> str:
+    async def _ask(self, member: _Member, deadline: float) -> str:
         # etcd hashes the password each time: ask once for all who wait.
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._fetch(member))
+            self._asking = asyncio.create_task(self._fetch(member, deadline))
         return await asyncio.shield(self._asking)
 
-    async def _fetch(self, member: _Member) -> str:
+    async def _fetch(self, member: _Member, deadline: float) -> str:
         try:
-            answer = await member.call(_AUTHENTICATE, self._request, "")
+            answer = await member.call(_AUTHENTICATE, self._request, "", deadline)
         except grpc.aio.AioRpcError as error:
             if "authentication is not enabled" not in (error.details() or ""):
                 raise

@@ -33,6 +33,16 @@ _PAUSE = 0.05  # seconds, at most, before the next time
 _PAGE = 500  # keys: a few hundred kilobytes
 
 
+#: What does not come from the work itself.
+_CERTAIN = (
+    StorageUnavailable,
+    asyncio.CancelledError,
+    GeneratorExit,
+    KeyboardInterrupt,
+    SystemExit,
+)
+
+
 @attrs.frozen
 class Write:
     """What a key is to hold, and with which lease; ``None``: it goes."""
@@ -226,20 +236,24 @@ class Transactions:
     async def _run_once(
         self, work: Callable[[Transaction], Awaitable[T]], attempt: Transaction
     ) -> tuple[T | None, Transaction | None]:
+        fresh = Transaction(self._client, self._leases)
         try:
-            result = await work(attempt)
+            try:
+                result = await work(attempt)
+            except _CERTAIN:
+                raise
+            except BaseException:
+                # It may have raised because something was not there that is.
+                if not attempt.assumed:
+                    raise
+                return None, fresh
             return result, await attempt.commit()
         except LeaseLost:
+            # etcd looks at the leases before it writes anything.
             self._leases.forget()
         except Compacted:
             pass
-        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:
-            # It may have raised because something was not there that is.
-            if not attempt.assumed:
-                raise
-        return None, Transaction(self._client, self._leases)
+        return None, fresh
 
     async def _take_turns(
         self, turns: AsyncExitStack, keys: Iterable[bytes], deadline: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -15,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,29 +30,48 @@ _STARTS = 30.0  # seconds an etcd may take; on two busy cores it takes one
 
 
 class Server:
-    """An etcd of one member on free loopback ports, its data in *folder*."""
+    """A member of a cluster on free loopback ports, its data in *folder*.
 
-    def __init__(self, folder: Path, *options: str, scheme: str = "http") -> None:
+    *peers*: the addresses of all members for each other, and which of them is ours.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        scheme: str = "http",
+        peers: tuple[str, ...] = (),
+        number: int = 0,
+    ) -> None:
         self.folder = folder
-        client, peer, metrics = _free_ports(3)
-        self.url = f"{scheme}://127.0.0.1:{client}"
-        self.port = client
+        self.port, peer, metrics = _free_ports(3)
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
         self._health = f"http://127.0.0.1:{metrics}"
-        peers = f"http://127.0.0.1:{peer}"
+        peers = peers or (f"http://127.0.0.1:{peer}",)
+        ours = peers[number]
+        cluster = ",".join(f"t{one}={url}" for one, url in enumerate(peers))
         self._command = [
-            "etcd", "--name=t", f"--data-dir={folder / 'data'}",
+            "etcd", f"--name=t{number}", f"--data-dir={folder / 'data'}",
             f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}",
-            f"--listen-peer-urls={peers}", f"--initial-advertise-peer-urls={peers}",
-            f"--initial-cluster=t={peers}", f"--listen-metrics-urls={self._health}",
+            f"--listen-peer-urls={ours}", f"--initial-advertise-peer-urls={ours}",
+            f"--initial-cluster={cluster}", f"--listen-metrics-urls={self._health}",
             "--unsafe-no-fsync", "--logger=zap", f"--log-outputs={folder / 'log'}",
             *options,
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        self.begin()
+        self.wait()
+
+    def begin(self) -> None:
         self._process = subprocess.Popen(
             self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+
+    def wait(self) -> None:
+        """Return when it answers."""
+        assert self._process is not None
         until = time.monotonic() + _STARTS
         while not self._is_healthy():
             assert self._process.poll() is None, (self.folder / "log").read_text()
@@ -106,6 +126,16 @@ class Outside:
     def put(self, key: str, value: bytes) -> None:
         self._ask("kv/put", key=_b64(key.encode()), value=_b64(value))
 
+    def put_all(self, entries: Mapping[str, bytes]) -> None:
+        """In one transaction: a hundred at most."""
+        self._ask(
+            "kv/txn",
+            success=[
+                {"requestPut": {"key": _b64(key.encode()), "value": _b64(value)}}
+                for key, value in entries.items()
+            ],
+        )
+
     def get(self, key: str) -> bytes | None:
         found = self._ask("kv/range", key=_b64(key.encode())).get("kvs")
         return base64.b64decode(found[0].get("value", "")) if found else None
@@ -145,7 +175,7 @@ def needs_etcd() -> None:
     missing = [name for name in ("etcd", "etcdctl") if shutil.which(name) is None]
     if missing:
         text = "These tests run etcd: apt-get install etcd-server etcd-client"
-        if os.environ.get("CI") == "true":
+        if os.environ.get("CI"):
             pytest.fail(text)
         pytest.skip(text)
 
@@ -174,6 +204,40 @@ def mortal(needs_etcd: None, tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
+def cluster(needs_etcd: None, tmp_path: Path) -> Iterator[list[Server]]:
+    """Three members; any may be killed."""
+    peers = tuple(f"http://127.0.0.1:{port}" for port in _free_ports(3))
+    members = []
+    for number in range(3):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        members.append(Server(folder, peers=peers, number=number))
+    try:
+        for member in members:
+            member.begin()
+        for member in members:
+            member.wait()
+        yield members
+    finally:
+        for member in members:
+            member.kill()
+
+
+@pytest.fixture
+def start(needs_etcd: None, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start one with options of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*options: str, scheme: str = "http") -> Server:
+            server = Server(tmp_path, *options, scheme=scheme)
+            stack.callback(server.kill)
+            server.start()
+            return server
+
+        yield start
+
+
+@pytest.fixture
 def outside(server: Server) -> Outside:
     return Outside(server.url)
 
@@ -191,11 +255,6 @@ def config(server: Server, namespace: str) -> Etcd:
 @pytest.fixture
 def open_etcd(config: Etcd) -> Callable[[], Awaitable[Storage]]:
     return lambda: open_storage(config)
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    return _free_ports(1)[0]
 
 
 _numbers = itertools.count(1)
