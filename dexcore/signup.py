@@ -2,7 +2,8 @@
 
 ``signup:`` in the configuration file lists one or more types.  They work in that order
 on one form: each adds its fields, each admits (and may change the record or refuse),
-each welcomes.  So one plugin brings the account, and another asks for an invitation code.
+each welcomes.  So one plugin brings the account, and another asks for an invitation
+code.
 """
 
 from __future__ import annotations
