@@ -403,14 +403,13 @@ class Points:
     What the server does by itself every second or so does not count.
     """
 
-    BESIDE = ("upcoming_keys.", "keys.", "revocations.list", "ping", "sweep")
-
     def __init__(self):
+        self.beside = ("upcoming_keys.", "keys.", "revocations.list", "ping", "sweep")
         self.passed = []
         self.then = None
 
     def __call__(self, point):
-        if self.then is not None and not point.startswith(self.BESIDE):
+        if self.then is not None and not point.startswith(self.beside):
             self.passed.append(point)
             self.then(point)
 

@@ -212,6 +212,47 @@ async def test_consent_gives_one_code_wherever_it_is_killed(
             assert await later.storage.auth_codes.list() == []
 
 
+async def test_a_killed_key_rotation_invalidates_no_token(
+    house, points, clock, photographed, restarted, example
+):
+    before = await house.tokens()
+    signer = house.server.parts.signer
+    await signer.refresh()
+    clock.move(hours=7)
+    points.beside = ("revocations.list", "ping", "sweep")
+    _, photos = await photographed(signer.rotate)
+    after = await house.tokens()
+    assert kid(after) != kid(before)
+    assert len(photos) > 2
+    for names, file in photos:
+        later = await restarted(house, file)
+        keys = await later.keys()
+        example.claims(keys, before["id_token"])
+        # Who had rotated had published the key long before.
+        example.claims(keys, after["id_token"])
+        again = await later.tokens()
+        example.claims(await later.keys(), again["id_token"])
+        userinfo = await later.userinfo(before["access_token"])
+        assert userinfo.status == 200, names
+
+
+def kid(tokens):
+    """The head of the ID token, which names the key."""
+    return tokens["id_token"].partition(".")[0]
+
+
+async def test_a_killed_first_start_can_be_repeated(
+    open_house, points, photographed, restarted, tmp_path
+):
+    points.beside = ()
+    house, photos = await photographed(lambda: open_house(reached=points, expiry=REUSE))
+    assert len(photos) > 2
+    for _, file in photos:
+        later = await restarted(house, file)
+        tokens = await later.tokens()
+        assert (await later.userinfo(tokens["access_token"])).status == 200
+
+
 # — the database fails, and the process goes on ----------------------------------------
 
 

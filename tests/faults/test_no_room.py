@@ -146,18 +146,22 @@ async def test_a_database_that_stays_held_is_503_after_seconds(house, holder):
         assert (await house.exchange(code)).status == 200
 
 
-async def test_a_log_that_cannot_be_written_stops_nothing(spawn, tmp_path):
-    with Path("/dev/full").open("wb") as full:
-        app = await spawn(tmp_path / "dex.db", stderr=full)
-        await listening(app)
-        # More than the log keeps for later.
-        answers = await asyncio.gather(
-            *(app.get("/dex/" + "x" * 250) for _ in range(400))
-        )
-        assert {answer.status for answer in answers} == {404}
-        assert (await app.log_in()).status == 303
-        app.signal(15)
-        assert await app.process.wait() == 0
+@pytest.fixture
+def full():
+    """A file on a full disk."""
+    with Path("/dev/full").open("wb") as found:
+        yield found
+
+
+async def test_a_log_that_cannot_be_written_stops_nothing(spawn, tmp_path, full):
+    app = await spawn(tmp_path / "dex.db", stderr=full)
+    await listening(app)
+    # More than the log keeps for later.
+    answers = await asyncio.gather(*(app.get("/dex/" + "x" * 250) for _ in range(400)))
+    assert {answer.status for answer in answers} == {404}
+    assert (await app.log_in()).status == 303
+    app.signal(15)
+    assert await app.process.wait() == 0
 
 
 async def test_a_log_that_can_be_written_again_says_what_is_missing(spawn, tmp_path):
