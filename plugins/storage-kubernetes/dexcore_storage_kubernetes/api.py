@@ -69,7 +69,7 @@ class Api:
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._closed = False
+        self.closed = False
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             # Nothing but what the kubeconfig says, such as ~/.netrc, is sent along.
@@ -88,7 +88,7 @@ class Api:
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Keep the connections open meanwhile; raise once they are closed."""
-        if self._closed:
+        if self.closed:
             raise StorageUnavailable("The storage is closed.")
         self._busy += 1
         self._idle.clear()
@@ -176,7 +176,7 @@ class Api:
 
     async def close(self) -> None:
         """Wait for what has been asked, then close the connections."""
-        self._closed = True
+        self.closed = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2 * DEADLINE):
                 await self._idle.wait()

@@ -112,9 +112,9 @@ class Cache(Generic[R]):
         self._trust()
 
     async def run(self) -> None:
-        """Keep up with the server until cancelled."""
+        """Keep up with the server until the connections are closed."""
         failures = 0
-        while True:
+        while not self._api.closed:
             started = time.monotonic()
             try:
                 if not self._version:
@@ -124,7 +124,7 @@ class Cache(Generic[R]):
                 self._version = ""
             except _BROKEN as error:
                 self._version = "" if isinstance(error, _NONSENSE) else self._version
-                if not failures:
+                if not failures and not self._api.closed:
                     plural = self._resource.plural
                     self._log.warning("the watch of %s broke: %s", plural, error)
             # A watch that ends at once, whoever ends it, is not begun again at once.

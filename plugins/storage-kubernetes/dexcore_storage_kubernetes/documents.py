@@ -318,6 +318,8 @@ class Documents(Generic[R]):
         plain.update(_missing(record, metadata))
         for key, value in _besides(metadata).items():
             plain.setdefault(key, value)
+        if record is records.AuthRequest:
+            plain.setdefault("responseTypes", None)  # none, rather than our default
         if record is records.DeviceRequest:
             plain["user_code"] = plain.get("userCode") or metadata["name"].upper()
         if record is records.Keys:

@@ -144,6 +144,23 @@ class ApiServer:
         self._events.clear()
         self._oldest = self._version
 
+    async def apply(self, plural: str, body: Body, namespace: str = "default") -> None:
+        """Store an object as somebody else would, new or changed."""
+        group = str(body["apiVersion"]).partition("/")[0]
+        where = group, plural, namespace
+        known = self._objects.get(where, {}).get(body["metadata"]["name"])
+        kept = known["metadata"] if known else _new_metadata(namespace)
+        metadata = {**kept, **body["metadata"]}
+        type = "MODIFIED" if known else "ADDED"
+        await self._write(where, type, {**body, "metadata": metadata})
+
+    async def remove(
+        self, group: str, plural: str, name: str, namespace: str = "default"
+    ) -> None:
+        """Remove an object as somebody else would."""
+        where = group, plural, namespace
+        await self._write(where, "DELETED", self._objects[where][name])
+
     def objects(self, plural: str, namespace: str = "default") -> dict[str, Body]:
         """Return the objects as they are stored, by name."""
         found = {
@@ -247,13 +264,7 @@ class ApiServer:
         objects = self._objects.setdefault(where, {})
         if name in objects:
             return _failure(409, "AlreadyExists", name=name)
-        given = {
-            **body["metadata"],
-            "namespace": where[2],
-            "uid": str(uuid.uuid4()),
-            "creationTimestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            "generation": 1,
-        }
+        given = {**body["metadata"], **_new_metadata(where[2])}
         stored = await self._write(where, "ADDED", {**body, "metadata": given})
         return _json(stored, 201)
 
@@ -392,6 +403,15 @@ class _Refused(Exception):
 
 
 _STATUS = {"kind": "Status", "apiVersion": "v1", "metadata": {}}
+
+
+def _new_metadata(namespace: str) -> dict[str, Any]:
+    return {
+        "namespace": namespace,
+        "uid": str(uuid.uuid4()),
+        "creationTimestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "generation": 1,
+    }
 
 
 def _json(document: Body, status: int = 200) -> web.Response:

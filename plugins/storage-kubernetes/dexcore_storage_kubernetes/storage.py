@@ -111,7 +111,8 @@ class KubernetesStorage(Storage):
 
     async def close(self) -> None:
         """Finish what was asked, then close the connections."""
+        # The watches last: closing waits for connections that are in use to end.
+        await self._api.close()
         for watch in self._watches:
             watch.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
-        await self._api.close()
