@@ -33,7 +33,7 @@ from ..errors import (
 )
 from ..oauth2.forms import parse_form, parse_query
 from ..oauth2.redirect_uris import add_parameters
-from .middleware import REQUEST_ID
+from .middleware import REQUEST_ID, hung_up
 from .pages import Pages
 
 log = logging.getLogger("dexcore.server")
@@ -128,9 +128,9 @@ class Channels:
                 return await handler(request)
             except OAuthError as refusal:
                 return self._to_client_by_browser(request, refusal)
-            except (ConnectionError, web.RequestPayloadError):
-                raise  # perhaps whoever asked has gone: the middleware can tell
             except Exception as error:
+                if hung_up(request, error):
+                    raise
                 return self.page(request, error)
 
         return guarded
@@ -141,9 +141,9 @@ class Channels:
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 return await handler(request)
-            except (ConnectionError, web.RequestPayloadError):
-                raise
             except Exception as error:
+                if hung_up(request, error):
+                    raise
                 return self.json(request, error)
 
         return guarded

@@ -137,8 +137,7 @@ class _Front:
     def _disconnected(
         self, request: web.Request, error: ConnectionError
     ) -> web.StreamResponse:
-        transport = request.transport
-        if transport is not None and not transport.is_closing():
+        if not hung_up(request, error):
             return self._answer(request, error)  # it was a connection of ours
         # There is nobody to answer; the log and the numbers tell it as nginx does.
         response = web.Response(status=499)
@@ -189,6 +188,13 @@ def new_id() -> str:
     h = random_bytes(16).hex()
     variant = "89ab"[ord(h[16]) & 3]
     return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{variant}{h[17:20]}-{h[20:]}"
+
+
+def hung_up(request: web.Request, error: Exception) -> bool:
+    """Return whether *error* says that the client has gone, or never spoke HTTP."""
+    if isinstance(error, ConnectionError):
+        return request.transport is None or request.transport.is_closing()
+    return isinstance(error, web.RequestPayloadError)
 
 
 def _give_up(request: web.Request) -> None:

@@ -268,6 +268,25 @@ async def test_a_code_works_at_most_once_wherever_the_database_fails(
         assert (await house.exchange(code)).status == 400
 
 
+@pytest.mark.parametrize("error", [ConnectionRefusedError, TimeoutError, MemoryError])
+async def test_a_storage_that_breaks_its_word_is_answered_for(house, points, error):
+    """It may raise ``StorageUnavailable`` only; other errors are no client's."""
+    code = await house.code()
+
+    def fail(point):
+        raise error("a secret of ours")
+
+    points.then = fail
+    answer = await house.exchange(code)
+    page = await house.get(house.auth_url(client_id="another"))
+    points.then = None
+    for each in (answer, page):
+        assert each.status == 500
+        assert "secret" not in each.text
+    assert answer.json["error"] == "server_error"
+    assert (await house.exchange(code)).status == 200
+
+
 async def test_a_refresh_can_be_repeated_wherever_the_database_fails(
     house, clock, broken_everywhere
 ):
@@ -323,6 +342,29 @@ async def test_a_login_can_be_repeated_wherever_the_database_fails(
         assert first.headers["Retry-After"]
         assert again.status == 303, point
         assert (await house.exchange(again.params["code"])).status == 200
+
+
+async def test_a_consent_is_taken_once_wherever_the_database_fails(
+    open_house, points, clock, broken_everywhere
+):
+    house = await open_house(reached=points, now=clock, oauth2={})
+
+    async def prepare():
+        browser = house.browser()
+        landed = await house.log_in(session=browser)
+        return browser, landed.headers["Location"]
+
+    async def act(asked):
+        browser, link = asked
+        return await house.post(link, session=browser, data={"approval": "approve"})
+
+    for point, asked, first, again in await broken_everywhere(prepare, act):
+        assert first.status == 503, point
+        # Committed, and the answer lost: the browser has to start again.
+        assert again.status == (400 if point == "unit:after" else 303), point
+        assert (await act(asked)).status == 400
+        if again.status == 303:
+            assert (await house.exchange(again.params["code"])).status == 200
 
 
 async def test_a_sign_up_can_be_repeated_wherever_the_database_fails(
