@@ -1,4 +1,4 @@
-"""The five verbs on keys of etcd, units that happen as a whole, and the sweep."""
+"""The five verbs on keys of etcd, and units that happen as a whole."""
 
 from __future__ import annotations
 
@@ -11,33 +11,28 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-import attrs
-
 from dexcore.storage import (
     KINDS,
     AlreadyExists,
     Collection,
     Collections,
-    Kind,
-    NotFound,
     Storage,
     StorageError,
     StorageUnavailable,
 )
 
-from . import wire
 from .client import Client
 from .config import Etcd
-from .documents import Codec, codec_of
-from .keys import Key, Keys, Span
+from .keys import Key, Span
+from .shelves import Shelf
+from .sweep import sweep
 from .transactions import Transaction, Transactions, Write
 from .wire import KeyValue
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-_PAGE = 500  # records the sweep reads at once
-_SWEPT_AT_ONCE = 64  # records: etcd takes transactions of 128 operations
+_PAGE = 500  # records a list reads at once
 
 
 async def open_storage(config: Etcd) -> EtcdStorage:
@@ -83,7 +78,7 @@ class EtcdStorage(Storage):
         """Remove what expired before *now* and has no lease, or a longer one."""
         async with self._work.under_way():
             return {
-                shelf.kind.name: await _sweep(self._client, shelf, now)
+                shelf.kind.name: await sweep(self._client, shelf, now)
                 for shelf in self._shelves.values()
                 if shelf.kind.expiry
             }
@@ -97,42 +92,6 @@ class EtcdStorage(Storage):
         """Finish what was asked, then close the connections."""
         await self._work.finish()
         await self._client.close()
-
-
-@attrs.frozen(init=False)
-class Shelf(Generic[R]):
-    """Where the records of one kind are, and how they are written."""
-
-    kind: Kind[R]
-    keys: Keys
-    codec: Codec[R]
-
-    def __init__(self, kind: Kind[R], namespace: str) -> None:
-        self.__attrs_init__(kind, Keys(namespace, kind), codec_of(kind))
-
-    def read(self, entry: KeyValue | None, key: Key) -> R | None:
-        """Return the record in *entry*, if it is the one with *key*.
-
-        It may be another pair's, or a session of an older dex, without an id.
-        """
-        if entry is None:
-            return None
-        record = self.codec.decode(entry.value)
-        return record if self.kind.key_of(record) == self.kind.fold(key) else None
-
-    def in_its_place(self, entry: KeyValue) -> R | None:
-        """Return the record in *entry*, unless it cannot be found by its key."""
-        record = self.codec.decode(entry.value)
-        key = tuple(getattr(record, name) for name in self.kind.key)
-        return record if entry.key in self.keys.places(key) else None
-
-    def expiry(self, record: R) -> datetime | None:
-        """Return when the life of *record* ends."""
-        return min((getattr(record, name) for name in self.kind.expiry), default=None)
-
-    def missing(self) -> NotFound:
-        """Return what to raise."""
-        return NotFound(f"There is no such {self.kind.name}.")
 
 
 # — Inside a transaction ---------------------------------------------------------------
@@ -367,44 +326,3 @@ class _Work:
         """Take nothing more, and wait until all is done."""
         self._closed = True
         await self._done.wait()
-
-
-# — The sweep --------------------------------------------------------------------------
-
-
-async def _sweep(client: Client, shelf: Shelf[Any], now: datetime) -> int:
-    loop = asyncio.get_running_loop()
-    (span,) = shelf.keys.spans
-    start, more, removed = span.start, True, 0
-    while more:
-        began = loop.time()
-        page = await client.range(start, end=span.end, limit=_PAGE)
-        expired = [one for one in page.found if _is_over(shelf, one, now)]
-        for first in range(0, len(expired), _SWEPT_AT_ONCE):
-            removed += await _remove(client, expired[first : first + _SWEPT_AT_ONCE])
-        more = page.more
-        if more:
-            start = page.found[-1].key + b"\0"
-            # At least half of the time is everybody else's.
-            await asyncio.sleep(loop.time() - began)
-    return removed
-
-
-def _is_over(shelf: Shelf[Any], entry: KeyValue, now: datetime) -> bool:
-    expiry = shelf.codec.expiry(entry.value)
-    return expiry is not None and expiry < now
-
-
-async def _remove(client: Client, expired: list[KeyValue]) -> int:
-    """Remove each, unless it was written again meanwhile; return how many."""
-    removals = (
-        wire.transaction(
-            [wire.unchanged(one.key, one.revision)],
-            [wire.op_delete(wire.delete(one.key))],
-        )
-        for one in expired
-    )
-    answer = await client.transact(
-        wire.transaction(then=map(wire.op_transaction, removals))
-    )
-    return sum(wire.read_transaction(one).succeeded for one in answer.answers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
 import socket
@@ -371,3 +372,92 @@ def test_a_cluster_needs_an_endpoint_and_a_certificate_its_key() -> None:
 
 def test_the_password_is_not_shown() -> None:
     assert "secret" not in repr(Etcd(("h",), username="u", password="secret"))
+
+
+# — Cut connections --------------------------------------------------------------------
+
+
+class Wire:
+    """A stretch of wire to *port* that can be cut while an answer is on its way."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.cut_answers = False
+        self.url = ""
+
+    async def lay(self) -> None:
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1")
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def remove(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connect(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        copies = [
+            asyncio.create_task(self._copy(reader, back, False)),
+            asyncio.create_task(self._copy(there, writer, True)),
+        ]
+        self._tasks.update(copies)
+        await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        for one in (writer, back):
+            one.close()
+
+    async def _copy(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, answers: bool
+    ) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(65536):
+                if answers and self.cut_answers:
+                    # Long enough for etcd to do what it was asked.
+                    await asyncio.sleep(0.05)
+                    return
+                sink.write(data)
+                await sink.drain()
+
+
+async def test_what_may_have_been_done_is_not_done_again(
+    config: Etcd, server: Any
+) -> None:
+    wire = Wire(server.port)
+    await wire.lay()
+    direct = await open_storage(config)
+    cut = await open_storage(attrs.evolve(config, endpoints=(wire.url,)))
+    done = 0
+    for number in range(5):
+        client = Client(f"{number}")
+        for attempt in (
+            lambda: cut.clients.create(client),  # noqa: B023
+            lambda: cut.clients.take(client.id),  # noqa: B023
+        ):
+            before = await direct.clients.find(client.id)
+            wire.cut_answers = True
+            # Never that it is there already, or not any more.
+            with pytest.raises(StorageUnavailable):
+                await attempt()
+            wire.cut_answers = False
+            await recovered(cut, 5)
+            done += before != await direct.clients.find(client.id)
+    assert done > 0
+    await cut.close()
+    await direct.close()
+    await wire.remove()
+
+
+async def test_a_read_that_is_cut_is_asked_elsewhere(config: Etcd, server: Any) -> None:
+    wire = Wire(server.port)
+    await wire.lay()
+    storage = await open_storage(
+        attrs.evolve(config, endpoints=(wire.url, *config.endpoints))
+    )
+    await storage.clients.create(Client("c"))
+    wire.cut_answers = True
+    assert await storage.clients.get("c") == Client("c")
+    await storage.close()
+    await wire.remove()
