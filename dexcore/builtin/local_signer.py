@@ -31,6 +31,7 @@ from ..jose import KeySet, SigningKey
 from ..options import InvalidOption, option
 from ..signer import JWKS_MAX_AGE, Signer, SignerContext, SignerType
 from ..storage import ZERO_TIME, Keys, UpcomingKey, VerificationKey
+from .turns import Turns
 
 __all__ = ["PUBLISHED_AHEAD", "Config", "LocalSigner", "open_local_signer"]
 
@@ -43,6 +44,9 @@ PUBLISHED_AHEAD = timedelta(seconds=JWKS_MAX_AGE) + 2 * POLL
 
 # Another replica may sign with the old key until its next poll, and clocks differ.
 _SLACK = timedelta(seconds=60)
+
+# RSA signatures per turn of the event loop: the two of one answer, half a millisecond.
+_AT_ONCE = 2
 
 _SLOT = "next"
 _MARGIN = timedelta(days=1)
@@ -93,7 +97,7 @@ class LocalSigner(Signer):
     _next: SigningKey | None = attrs.field(default=None, init=False)
     _looked: bool = attrs.field(default=False, init=False)
     _refreshing: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
-    _signing: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _turns: Turns = attrs.field(factory=lambda: Turns(_AT_ONCE), init=False)
 
     @property
     def key_set(self) -> KeySet:
@@ -117,10 +121,8 @@ class LocalSigner(Signer):
         key = self._now_published().signing
         if not key.slow:
             return key.sign(payload, typ)
-        # One RSA signature per turn of the loop, so that everybody else has theirs.
-        async with self._signing:
-            await asyncio.sleep(0)
-            return self._now_published().signing.sign(payload, typ)
+        await self._turns.mine()
+        return self._now_published().signing.sign(payload, typ)
 
     async def run(self) -> None:
         """Refresh until cancelled.  What fails is logged and tried again."""

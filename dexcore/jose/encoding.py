@@ -38,9 +38,16 @@ def left_half_hash(algorithm: str, text: str) -> str:
 
     Ed25519 hashes with SHA-512 inside, so EdDSA does here too.
     """
-    name = "sha512" if algorithm == "EdDSA" else f"sha{algorithm[-3:]}"
-    digest = hashlib.new(name, text.encode("ascii")).digest()
+    digest = _HASHES[algorithm[-3:]](text.encode("ascii")).digest()
     return b64encode(digest[: len(digest) // 2])
+
+
+_HASHES = {
+    "256": hashlib.sha256,
+    "384": hashlib.sha384,
+    "512": hashlib.sha512,
+    "DSA": hashlib.sha512,
+}
 
 
 def load_strictly(text: bytes) -> dict[str, Any]:
