@@ -6,23 +6,20 @@ import asyncio
 import os
 import ssl
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 import asyncpg
-import attrs
 
-from dexcore.storage import Collections, StorageError, StorageUnavailable
+from dexcore.storage import StorageError, StorageUnavailable
 
 from ..network import tls_context
-from ..pool import Pooled
-from ..verbs import Prepared, Session
+from ..remote import Conflict, Counts, RemoteSession
+from ..verbs import Prepared
 from . import Postgres
 from .dialect import POSTGRES
-
-T = TypeVar("T")
 
 PREPARED = Prepared(POSTGRES)
 _STATEMENTS = 512  # more than there are
@@ -37,32 +34,18 @@ _GRACE = 2.0  # seconds more than the server takes to give a statement up
 _GONE = (OSError, asyncpg.InterfaceError, asyncpg.exceptions.InternalClientError)
 
 
-class Conflict(StorageUnavailable):
-    """Somebody else was in the way; it is worth trying again."""
-
-
 class Overtaken(StorageError):
     """What a statement had to find as it was has changed."""
 
 
-@attrs.define
-class Counts:
-    """What all connections of a storage did."""
-
-    transactions: int = 0
-    statements: int = 0
-    round_trips: int = 0
-    retries: int = 0
-
-
-class PostgresSession(Session, Pooled):
+class PostgresSession(RemoteSession):
     """A connection; whatever PostgreSQL raises becomes a ``StorageError``."""
 
     def __init__(
         self, connection: Any, counts: Counts, *, seconds: float, remembers: bool
     ) -> None:
         self.seconds = seconds
-        self.collections: Collections = PREPARED.on(self)
+        self.collections = PREPARED.on(self)
         self.counts = counts
         self._connection = connection
         self._remembers = remembers
@@ -101,22 +84,18 @@ class PostgresSession(Session, Pooled):
         changed = status.rpartition(" ")[2]
         return int(changed) if changed.isdecimal() else 0
 
-    async def transaction(self, work: Callable[[Collections], Awaitable[T]]) -> T:
-        """Run *work* between BEGIN and COMMIT; what it raises undoes it.
-
-        Raises :class:`Conflict` if it is worth trying again.
-        """
+    async def begin(self) -> None:
+        """Start a transaction."""
         await self._run(_BEGIN)
-        try:
-            result = await work(self.collections)
-        except BaseException:
-            if self.usable:
-                await self._run("ROLLBACK")
-            raise
+
+    async def commit(self) -> None:
+        """Make it durable."""
         if await self._run("COMMIT") != "COMMIT":
             raise StorageError("PostgreSQL gave up the transaction.")
-        self.counts.transactions += 1
-        return result
+
+    async def rollback(self) -> None:
+        """Undo it."""
+        await self._run("ROLLBACK")
 
     async def close(self) -> None:
         """Say goodbye."""

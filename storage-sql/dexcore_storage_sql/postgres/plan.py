@@ -28,11 +28,12 @@ from dexcore.storage import (
 )
 from dexcore.storage.codec import record_codec
 
+from ..remote import Conflict
 from ..rows import RowCodec
 from ..statements import Own, Statements
 from ..tables import OWN, TABLES, Table
 from ..verbs import expiry_of
-from .connection import Conflict, Overtaken, PostgresSession
+from .connection import Overtaken, PostgresSession
 from .dialect import POSTGRES, spell
 
 R = TypeVar("R")
