@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import statistics
+import sys
 import time
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -388,3 +391,19 @@ async def test_it_is_offered_as_etcd(config: Etcd) -> None:
     await storage.close()
     with pytest.raises(StorageUnavailable, match="closed"):
         await storage.clients.list()
+
+
+@pytest.mark.parametrize(("name", "imported"), [("memory", False), ("etcd", True)])
+async def test_grpc_is_imported_only_if_the_file_names_etcd(
+    tmp_path: Path, name: str, imported: bool
+) -> None:
+    file = tmp_path / "config.json"
+    storage = {"type": name, "config": {"endpoints": ["127.0.0.1"]}}
+    file.write_text(json.dumps({"issuer": "http://h/dex", "storage": storage}))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-X", "importtime", "-m", "dexcore", "check", str(file)),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await process.communicate()
+    assert (b" grpc\n" in told) is imported
