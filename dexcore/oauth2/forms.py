@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from collections.abc import Mapping
-from urllib.parse import unquote_plus
+from urllib.parse import unquote
 
 from ..errors import InvalidRequest
 from .words import quote
@@ -18,6 +18,8 @@ __all__ = ["decode", "parse_form", "parse_query"]
 
 _MOST_FIELDS = 200
 
+# What stands for itself, as most names and values do.
+_PLAIN = re.compile(r"[A-Za-z0-9_.~:/-]*")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -51,9 +53,11 @@ def parse_query(raw: str, *, limit_fields: int = _MOST_FIELDS) -> Mapping[str, s
 
 def decode(text: str) -> str:
     """Return one form-encoded value decoded; raise ``ValueError``."""
-    if _BAD_ESCAPE.search(text):
-        raise ValueError("a percent sign without two hexadecimal digits")
-    decoded = unquote_plus(text, errors="strict")
+    decoded = text.replace("+", " ")
+    if "%" in text:
+        if _BAD_ESCAPE.search(text):
+            raise ValueError("a percent sign without two hexadecimal digits")
+        decoded = unquote(decoded, errors="strict")
     if "\0" in decoded:
         raise ValueError("a NUL character")
     return decoded
@@ -66,23 +70,17 @@ def _parse(text: str, limit_fields: int) -> dict[str, str]:
     for pair in text.split("&"):
         if not pair:
             continue
-        name, _, value = _decoded(pair).partition("=") if _plain(pair) else _split(pair)
+        name, _, value = pair.partition("=")
+        name, value = _decoded(name), _decoded(value)
         if name in found:
             raise InvalidRequest(f"The parameter {quote(name)} comes more than once.")
         found[name] = value
     return found
 
 
-def _plain(pair: str) -> bool:
-    return "%" not in pair and "+" not in pair
-
-
-def _split(pair: str) -> tuple[str, str, str]:
-    name, equals, value = pair.partition("=")
-    return _decoded(name), equals, _decoded(value)
-
-
 def _decoded(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
     # Browsers send a semicolon as %3B; where it is bare, some readers see a separator.
     if ";" in text:
         raise InvalidRequest("A semicolon in a parameter must be encoded as %3B.")

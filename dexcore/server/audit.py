@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from ..storage import Claims
+from . import logs
 
 #: Fields that are secrets whatever event carries them: never written.
 SECRETS = frozenset(
@@ -50,15 +51,8 @@ class Audit:
         Fields that are ``None`` or empty are left out, and so are secrets: give ids
         (``client_id``, ``connector_id``, ``user_id``, ``reason``), never credentials.
         """
-        if not self.log.isEnabledFor(logging.INFO):
-            return
         kept = {k: v for k, v in fields.items() if v and k not in SECRETS}
-        extra = {"fields": kept, "buffered": True}
-        # Made by hand: looking for the calling line costs as much as the rest.
-        entry = self.log.makeRecord(
-            self.log.name, logging.INFO, "", 0, event, (), None, extra=extra
-        )
-        self.log.handle(entry)
+        logs.tell(self.log, event, kept)
 
 
 def user(claims: Claims) -> dict[str, Any]:

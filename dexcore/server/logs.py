@@ -24,9 +24,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
-import attrs
 import orjson
 
 from ..config.model import Logger
@@ -192,8 +191,7 @@ def _loss(lines: int) -> logging.LogRecord:
     )
 
 
-@attrs.frozen
-class Access:
+class Access(NamedTuple):
     """One answered request, as the access log tells of it.  ``size`` in bytes.
 
     ``path`` is without the query, which carries codes, states and hints.
@@ -228,14 +226,38 @@ def note(access: Access, level: int) -> None:
     """
     if not _access.isEnabledFor(level):
         return
-    for handler in _access.root.handlers:
-        if isinstance(handler, Lines) and level == logging.INFO:
-            line = handler.style.access(access)
-            if line:
-                handler.add(line)
-                return
+    lines = _only_lines(_access)
+    line = lines.style.access(access) if lines and level == logging.INFO else ""
+    if lines and line:
+        lines.add(line)
+        return
     extra = {"fields": access.fields(), "buffered": True}
     _access.log(level, "request", extra=extra)
+
+
+def tell(log: logging.Logger, message: str, fields: Mapping[str, Any]) -> None:
+    """Write *message*, at INFO, buffered, without what a record costs.
+
+    Like any record it carries what :func:`bind` was given.
+    """
+    if not log.isEnabledFor(logging.INFO):
+        return
+    lines = _only_lines(log)
+    if lines:
+        style = lines.style
+        found = style.shown({**fields, **REQUEST.get(_NOTHING)})
+        lines.add(style.line(time.time(), logging.INFO, message, found))
+        return
+    extra = {"fields": fields, "buffered": True}
+    log.info("%s", message, extra=extra)
+
+
+def _only_lines(log: logging.Logger) -> Lines | None:
+    """Return our handler, if it is the only one that hears what *log* says."""
+    handlers = log.root.handlers
+    if len(handlers) == 1 and not log.handlers and isinstance(handlers[0], Lines):
+        return handlers[0]
+    return None
 
 
 _access = logging.getLogger("dexcore.access")
@@ -258,9 +280,24 @@ class _Formatter(logging.Formatter):
         if record.exc_info and record.exc_info[1] is not None:
             found.setdefault("err", _one_line(record.exc_info[1]))
             found["stack"] = self.formatException(record.exc_info)
+        return self.shown(found)
+
+    def shown(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return *fields* without the excluded ones."""
         if self.excluded:
-            return {k: v for k, v in found.items() if k not in self.excluded}
-        return found
+            return {k: v for k, v in fields.items() if k not in self.excluded}
+        return fields
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, with its line break."""
+        fields = self.fields(record)
+        return self.line(record.created, record.levelno, record.getMessage(), fields)
+
+    @abstractmethod
+    def line(
+        self, created: float, level: int, message: str, fields: Mapping[str, Any]
+    ) -> str:
+        """Return the line of any other event, with its line break."""
 
     def access(self, access: Access) -> str:
         """Return the line of the access log; "" if fields of it are excluded."""
@@ -294,13 +331,14 @@ class Text(_Formatter):
             f" request_id={access.request_id} client_remote_addr={access.address}\n"
         )
 
-    def format(self, record: logging.LogRecord) -> str:
+    def line(
+        self, created: float, level: int, message: str, fields: Mapping[str, Any]
+    ) -> str:
         """Return the line, with its line break."""
         parts = [
-            f"time={self.when(record.created)} level={_name(record.levelno)}"
-            f" msg={quoted(record.getMessage())}"
+            f"time={self.when(created)} level={_name(level)} msg={quoted(message)}"
         ]
-        for key, value in self.fields(record).items():
+        for key, value in fields.items():
             if isinstance(value, str):
                 # The common case, spelled out: this runs for every request.
                 plain = _PLAIN.fullmatch(value)
@@ -325,15 +363,17 @@ class JSON(_Formatter):
         }
         return orjson.dumps(entry, option=_OPTIONS).decode()
 
-    def format(self, record: logging.LogRecord) -> str:
+    def line(
+        self, created: float, level: int, message: str, fields: Mapping[str, Any]
+    ) -> str:
         """Return the line, with its line break."""
         entry = {
-            "time": self.when(record.created),
-            "level": _name(record.levelno),
-            "msg": record.getMessage(),
+            "time": self.when(created),
+            "level": _name(level),
+            "msg": message,
         }
         # A field cannot pretend to be the time, the level or the message.
-        found = {**self.fields(record), **entry}
+        found = {**fields, **entry}
         entry.update(found)
         try:
             return orjson.dumps(entry, default=str, option=_OPTIONS).decode()

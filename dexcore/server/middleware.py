@@ -66,7 +66,7 @@ def combined(
     issuer's path, which the names of routes leave out; *quiet* names the routes that
     are logged at DEBUG only.  A body must arrive within *body_seconds*.
     """
-    front = _Front(
+    return _Front(
         unexpected,
         metrics,
         real_ip,
@@ -75,14 +75,7 @@ def combined(
         base,
         frozenset(quiet),
         body_seconds,
-    )
-
-    # aiohttp wants a function with a mark, not an object.
-    @web.middleware
-    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
-        return await front.pass_on(request, handler)
-
-    return around
+    ).pass_on
 
 
 @attrs.frozen
@@ -97,6 +90,7 @@ class _Front:
     body_seconds: float
     _names: dict[object, str] = attrs.field(factory=dict, init=False)
 
+    @web.middleware
     async def pass_on(
         self, request: web.Request, handler: Handler
     ) -> web.StreamResponse:
