@@ -206,8 +206,9 @@ def _offer(made: Schema, choices: tuple[str, ...]) -> None:
         values = made.pop("additionalProperties")
         made["properties"] = {name: dict(values) for name in choices}
         made["additionalProperties"] = False
-    else:
+    elif "type" in made:
         made["anyOf"] = [{"enum": list(choices)}, {"type": made.pop("type")}]
+    # Otherwise its type names the values by itself, and there are no others.
 
 
 def _default(default: Any) -> Schema:

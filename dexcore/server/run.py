@@ -102,6 +102,11 @@ async def _run(
         ready()
         await stop.wait()
         _log.info("stopping")
+    # All is done: who asks again shall not kill us on our last lines, for the exit code
+    # would say that it had not been.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(each)
+        signal.signal(each, signal.SIG_IGN)
 
 
 @contextlib.asynccontextmanager

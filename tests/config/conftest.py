@@ -67,7 +67,9 @@ class Directory:
     share: float = 0.5
     insecure: bool = False
     bind_pw: str = option("", key="bindPW", secret=True, help="The password.")
-    scope: Literal["sub", "one"] = option("sub", help="How deep to search.")
+    scope: Literal["sub", "one"] = option(
+        "sub", choices=("sub", "one"), help="How deep to search."
+    )
     timeout: timedelta = option(timedelta(seconds=5), help="How long to wait.")
     ca: Path | None = None
     matchers: tuple[Matcher, ...] = option((), key="userMatchers", help="Groups.")
