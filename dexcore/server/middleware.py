@@ -36,8 +36,6 @@ VIA_TRUSTED_PROXY = web.RequestKey("via_trusted_proxy", bool)
 BODY_SECONDS = 30.0
 #: A year: what RFC 6797 section 6.1.1 calls for.
 HSTS = "max-age=31536000"
-# Not in the hdrs of the oldest aiohttp we work with.
-_HSTS_HEADER = "Strict-Transport-Security"
 
 #: What requests no route knows are counted under: their paths are without end.
 UNKNOWN = "unknown"
@@ -160,8 +158,8 @@ class _Front:
         headers = response.headers
         # aiohttp would tell the world its version.
         headers.setdefault(hdrs.SERVER, "dexcore")
-        if self.secure and _HSTS_HEADER not in headers:
-            headers[_HSTS_HEADER] = HSTS
+        if self.secure and hdrs.STRICT_TRANSPORT_SECURITY not in headers:
+            headers[hdrs.STRICT_TRANSPORT_SECURITY] = HSTS
         for name, value in self.headers:
             headers[name] = value
 
