@@ -56,12 +56,13 @@ class Answer:
 class Api:
     """Calls one API server.
 
-    Every call ends within :data:`DEADLINE`.  An answer of 429 was not worked on, so
+    Every call ends within *deadline* seconds.  An answer of 429 was not worked on, so
     any call is made again when the server says; reads are also made again after 5xx and
     broken connections.  What a broken write did is not known: it is never repeated.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, deadline: float = DEADLINE) -> None:
+        self.deadline = deadline
         self.namespace = cluster.namespace
         self.requests = 0
         self._cluster = cluster
@@ -110,7 +111,7 @@ class Api:
 
         Answers that mean "not now" (429, 5xx) or "who are you" (401, 403) raise it too.
         """
-        over = time.monotonic() + DEADLINE
+        over = time.monotonic() + self.deadline
         failures = 0
         while True:
             try:
@@ -200,7 +201,7 @@ class Api:
             ):
                 answer = Answer(response.status, await response.read())
         except TimeoutError as error:
-            raise _unreachable(error) from error
+            raise self._too_late() from error
         except (aiohttp.ClientError, OSError) as error:
             # Where there was no connection nothing was asked.
             if method != "GET" and not isinstance(error, aiohttp.ClientConnectorError):
@@ -216,6 +217,9 @@ class Api:
         if answer.status >= 500 or answer.status in (401, 403):
             raise unavailable(answer)
         return answer
+
+    def _too_late(self) -> StorageUnavailable:
+        return StorageUnavailable(f"Kubernetes did not answer in {self.deadline:g} s.")
 
     async def _request(
         self,
@@ -281,8 +285,6 @@ def message(answer: Answer) -> str:
 
 
 def _unreachable(error: Exception) -> StorageUnavailable:
-    if isinstance(error, TimeoutError):
-        return StorageUnavailable(f"Kubernetes did not answer in {DEADLINE:.0f} s.")
     return StorageUnavailable(f"Kubernetes cannot be reached: {error}")
 
 

@@ -21,7 +21,7 @@ from dexcore.storage import (
     StorageUnavailable,
 )
 
-from .api import DEADLINE, Answer, Api, Gone, message, refused
+from .api import Answer, Api, Gone, message, refused
 from .cache import Cache
 from .documents import Documents, Stored
 from .names import is_name
@@ -101,7 +101,7 @@ class ObjectCollection(Collection[R], Generic[R]):
         # Those of this process wait for each other rather than get in their way.
         with self._api.working():
             async with self._queues.at(key):
-                async for _ in _attempts(self._kind.name):
+                async for _ in _attempts(self._kind.name, self._api.deadline):
                     stored = await self._read(key)
                     record = change(stored.record)
                     if record is stored.record:
@@ -119,7 +119,7 @@ class ObjectCollection(Collection[R], Generic[R]):
         """Remove the record and return it."""
         key = self._kind.fold(key)
         with self._api.working():
-            async for _ in _attempts(self._kind.name):
+            async for _ in _attempts(self._kind.name, self._api.deadline):
                 stored = await self._read(key)
                 # Only the object that was read, as it was read: who comes second
                 # finds another one, or none.
@@ -275,9 +275,9 @@ class _Queues:
                 del self._locks[key]
 
 
-async def _attempts(kind: str) -> AsyncIterator[int]:
-    """Yield until time is up, with pauses of milliseconds that grow."""
-    over = time.monotonic() + DEADLINE
+async def _attempts(kind: str, seconds: float) -> AsyncIterator[int]:
+    """Yield until *seconds* are over, with pauses of milliseconds that grow."""
+    over = time.monotonic() + seconds
     for attempt, longest in enumerate(_pauses()):
         yield attempt
         pause = random.uniform(longest / 2, longest)  # noqa: S311 - no secret

@@ -13,12 +13,12 @@ and permissions.  The methods after ``stop`` make it misbehave.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
+import ssl
 import time
 import uuid
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -35,6 +35,7 @@ _OBJECTS = "/apis/{group}/{version}/namespaces/{namespace}/{plural}"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 Body = Mapping[str, Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Where = tuple[str, str, str]  # group, plural, namespace
 
 
@@ -50,18 +51,32 @@ class _Trouble:
     """Something that happens to the next requests that it is for."""
 
     count: int
-    is_for: Callable[[web.Request], bool]
-    happens: Callable[[web.Request], web.StreamResponse | None]
+    method: str
+    path: str
+    happens: Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+    def is_for(self, request: web.Request) -> bool:
+        return self.method in ("", request.method) and self.path in request.path_qs
 
 
 class ApiServer:
-    """An API server.  ``settle`` is how many seconds a new definition takes."""
+    """An API server.
 
-    def __init__(self, settle: float = 0.0, bookmarks: float = 60.0) -> None:
+    ``settle`` is how many seconds a new definition takes, ``bookmarks`` how many are
+    between two bookmarks of a watch on which nothing happens.
+    """
+
+    def __init__(
+        self,
+        settle: float = 0.0,
+        bookmarks: float = 60.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.url = ""
         self.requests: list[tuple[str, str]] = []
         self.token: str | None = None
         self._settle = settle
+        self._tls = tls
         self._bookmarks = bookmarks
         self._versions = itertools.count(100)
         self._version = 99
@@ -72,6 +87,7 @@ class ApiServer:
         self._events: list[_Event] = []
         self._news = asyncio.Condition()
         self._troubles: list[_Trouble] = []
+        self._watching: set[asyncio.Transport] = set()
         self._runner: web.AppRunner | None = None
         self._port = 0
 
@@ -100,18 +116,26 @@ class ApiServer:
         self._runner = web.AppRunner(
             application,
             access_log=None,
-            shutdown_timeout=0.0,
+            shutdown_timeout=0.1,
             handler_cancellation=True,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        site = web.TCPSite(
+            self._runner,
+            "127.0.0.1",
+            self._port,
+            ssl_context=self._tls,
+            reuse_address=True,
+        )
         await site.start()
         self._port = self._runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{self._port}"
+        scheme = "http" if self._tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._port}"
 
     async def stop(self) -> None:
         """Stop listening and cut all connections; what is stored stays."""
         if self._runner is not None:
+            self.cut_watches()
             await self._runner.cleanup()
             self._runner = None
 
@@ -130,13 +154,42 @@ class ApiServer:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Answer the next requests with *status* instead of working on them."""
-        self._trouble(
-            times, method, path, lambda _: _failure(status, "Trouble", headers=headers)
-        )
+
+        async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return _failure(status, "Trouble", headers=headers)
+
+        self._troubles.append(_Trouble(times, method, path, refuse))
 
     def cut(self, *, times: int = 1, method: str = "", path: str = "") -> None:
         """Work on the next requests, but cut the connection instead of answering."""
-        self._trouble(times, method, path, lambda _: None)
+
+        async def work_and_cut(
+            request: web.Request, handler: Handler
+        ) -> web.StreamResponse:
+            response = await handler(request)
+            if request.transport is not None:
+                request.transport.abort()
+            return response
+
+        self._troubles.append(_Trouble(times, method, path, work_and_cut))
+
+    def hang(self, *, times: int = 1, method: str = "", path: str = "") -> None:
+        """Never answer the next requests."""
+
+        async def wait(request: web.Request, handler: Handler) -> web.StreamResponse:
+            await asyncio.Event().wait()
+            return await handler(request)
+
+        self._troubles.append(_Trouble(times, method, path, wait))
+
+    def recover(self) -> None:
+        """Forget what :meth:`answer`, :meth:`cut` and :meth:`hang` still had to do."""
+        self._troubles.clear()
+
+    def cut_watches(self) -> None:
+        """Cut the connection of everybody who watches."""
+        for transport in self._watching:
+            transport.abort()
 
     def compact(self) -> None:
         """Forget every version but the present one."""
@@ -178,18 +231,6 @@ class ApiServer:
 
     # — misbehaviour -------------------------------------------------------------------
 
-    def _trouble(
-        self,
-        times: int,
-        method: str,
-        path: str,
-        happens: Callable[[web.Request], web.StreamResponse | None],
-    ) -> None:
-        def is_for(request: web.Request) -> bool:
-            return method in ("", request.method) and path in request.path_qs
-
-        self._troubles.append(_Trouble(times, is_for, happens))
-
     @web.middleware
     async def _middleware(
         self, request: web.Request, handler: Any
@@ -208,13 +249,7 @@ class ApiServer:
         trouble.count -= 1
         if not trouble.count:
             self._troubles.remove(trouble)
-        instead = trouble.happens(request)
-        if instead is not None:
-            return instead
-        await handler(request)
-        if request.transport is not None:
-            request.transport.abort()
-        return _unknown()
+        return await trouble.happens(request, handler)
 
     # — definitions --------------------------------------------------------------------
 
@@ -367,11 +402,16 @@ class ApiServer:
         if version < self._oldest:
             await response.write(_line("ERROR", _status(410, "Expired")))
             return response
-        with contextlib.suppress(TimeoutError, ConnectionError):
+        transport = request.transport
+        assert transport is not None  # noqa: S101 - it has just been written to
+        self._watching.add(transport)
+        try:
             while (left := over - time.monotonic()) > 0:
                 version = await self._send_news(
                     response, where, version, min(left, self._bookmarks)
                 )
+        finally:
+            self._watching.discard(transport)
         return response
 
     async def _send_news(

@@ -12,7 +12,7 @@ from dexcore.storage import Collections, Storage, StorageContext
 
 from . import definitions
 from .access import Cluster, find_cluster
-from .api import Api, unavailable
+from .api import DEADLINE, Api, unavailable
 from .cache import Cache
 from .collection import ObjectCollection
 from .config import Kubernetes
@@ -38,10 +38,16 @@ async def open_storage(
 
 
 async def open_cluster(
-    cluster: Cluster, crd_handling: str, context: StorageContext
+    cluster: Cluster,
+    crd_handling: str,
+    context: StorageContext,
+    deadline: float = DEADLINE,
 ) -> KubernetesStorage:
-    """As :func:`open_storage`, in a cluster that has been found."""
-    api = Api(cluster)
+    """As :func:`open_storage`, in a cluster that has been found.
+
+    *deadline* is how many seconds a verb waits for each answer.
+    """
+    api = Api(cluster, deadline)
     try:
         if crd_handling == "check":
             await definitions.check(api)
