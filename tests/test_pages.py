@@ -871,3 +871,38 @@ def test_an_issuer_at_the_root_has_its_files_there() -> None:
         each["href"].startswith(("/static/", "/theme/")) for each in page.all("link")
     )
     assert "/robots.txt" in {route.path for route in pages.routes()}
+
+
+_ASKED_FOR = {
+    "post_url": "/dex/auth/local/login?state=abc",
+    "back_link": "/dex/auth?back=abc",
+    "username": "jane",
+    "prompt": "Email",
+    "invalid": True,
+    "connector_name": "Staff",
+    "signup_url": "/dex/signup",
+}
+
+
+@pytest.mark.parametrize("changed", ["", *_ASKED_FOR])
+@pytest.mark.parametrize("value", ["", "another", CANARY])
+def test_a_page_that_was_shown_before_is_as_a_page_shown_first(
+    pages: Pages, changed: str, value: str
+) -> None:
+    text_of(pages, "password.html", _ASKED_FOR)
+    values = {**_ASKED_FOR, changed: value} if changed else _ASKED_FOR
+
+    again = text_of(pages, "password.html", values)
+    # A mapping may change, so a page with one is drawn from its template each time.
+    assert again == text_of(pages, "password.html", {**values, "hidden": {}})
+
+
+def test_an_operators_page_may_do_anything_with_its_values(tmp_path: Path) -> None:
+    template = tmp_path / "templates" / "password.html"
+    template.parent.mkdir()
+    template.write_text("{{ username | upper }} {{ post_url | length }}")
+    own = Pages.open(Frontend(dir=str(tmp_path)), ISSUER)
+
+    for name, url, shown in (("jane", "/a", "JANE 2"), ("joe", "/abc", "JOE 4")):
+        values = {**_ASKED_FOR, "username": name, "post_url": url}
+        assert text_of(own, "password.html", values) == shown

@@ -23,6 +23,7 @@ import http
 import mimetypes
 import os
 import re
+import secrets
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -37,6 +38,7 @@ import jinja2
 
 from aiohttp import web
 from markupsafe import Markup, escape
+from multidict import CIMultiDict
 
 from ..config.model import Frontend
 from ..errors import ConfigError
@@ -138,6 +140,13 @@ PAGES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 
+# What differs from request to request on a page that is asked for a lot.  Our template
+# prints these values, asks whether they are empty, and does nothing else with them.
+_SLOTS: Mapping[str, tuple[str, ...]] = {
+    "password.html": ("post_url", "back_link", "signup_url", "username", "req_path")
+}
+_FRAMES = 256  # per page; more connectors than that are drawn as other pages are
+
 _SCRIPTS = {"form_post.html": "script-src 'self'; "}
 _IMAGES = {"totp_verify.html": " data:"}
 
@@ -203,12 +212,15 @@ class Pages:
         )
         for folder in theirs:
             _check_templates(environment, folder)
+        # Whoever brings a template may do anything with the values.
+        ours = not any(_templates_in(each) for each in theirs)
         templates = {
             name: _Page(
                 environment,
                 _whose(name, theirs),
                 {**environment.globals, **defaults},
-                _headers(name, logo),
+                CIMultiDict(_headers(name, logo)),
+                _SLOTS.get(name, ()) if ours else (),
             )
             for name, defaults in PAGES.items()
         }
@@ -225,7 +237,7 @@ class Pages:
         text = page.fill({**values, "req_path": path, "status": status})
         # A query may hold what is not text; what the browser gets must be.
         body = text.encode("utf-8", "replace")
-        return web.Response(body=body, status=status, headers=page.headers)
+        return web.Response(body=body, status=status, headers=page.headers.copy())
 
     def install(self, app: web.Application) -> None:
         """Let plugins that render with aiohttp-jinja2 find our templates."""
@@ -243,9 +255,39 @@ class _Page:
     environment: jinja2.Environment
     name: str
     given: Mapping[str, Any]
-    headers: Mapping[str, str]
+    headers: CIMultiDict[str]
+    slots: tuple[str, ...] = ()
+    _frames: dict[object, list[str]] = attrs.field(factory=dict, init=False)
 
     def fill(self, values: Mapping[str, Any]) -> str:
+        frame = self._frame(values) if self.slots else None
+        if frame is None:
+            return self._draw(values)
+        pieces = frame.copy()
+        pieces[1::2] = [escape(values[name]) for name in frame[1::2]]
+        return "".join(pieces)
+
+    def _frame(self, values: Mapping[str, Any]) -> list[str] | None:
+        """Return the page in pieces, every other the name of a slot; ``None``: draw it.
+
+        It was drawn before, for the same values outside of the slots.
+        """
+        # The type counts too: text and markup with the same letters are equal.
+        key = tuple(
+            (name, bool(value)) if name in self.slots else (name, type(value), value)
+            for name, value in values.items()
+        )
+        try:
+            frame = self._frames.get(key)
+        except TypeError:
+            return None  # a value that may change is no key
+        if frame is None and len(self._frames) < _FRAMES:
+            mark = secrets.token_hex(16)
+            marked = {n: f"{mark}{n}{mark}" for n in self.slots if values.get(n)}
+            frame = self._frames[key] = self._draw({**values, **marked}).split(mark)
+        return frame
+
+    def _draw(self, values: Mapping[str, Any]) -> str:
         # What Template.render does, but the globals are merged once, at start: that is
         # half of the time a page takes.
         context = self.template.new_context({**self.given, **values}, shared=True)
@@ -424,6 +466,10 @@ _GO = re.compile(
     r"\{\{-?\s*(?:[.$]|/\*|(?:template|define|block|if|else|range|with|end)\b(?!\()"
     r"|[^}\"']*\s\.[A-Z]|\w+\s+\")[^}]*(?:\}\})?"
 )
+
+
+def _templates_in(folder: Path) -> list[str]:
+    return [name for name, file in _files(folder) if file.suffix == ".html"]
 
 
 def _check_templates(environment: jinja2.Environment, folder: Path) -> None:

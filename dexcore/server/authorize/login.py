@@ -300,9 +300,6 @@ class Login(Step):
             invalid=username is not None,
             connector_name=opened.record.name,
             signup_url=self._signup_url(web_request, opened),
-            show_remember_me=False,
-            remember_me_checked=False,
-            hidden={},
         )
 
     @property
