@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 from collections.abc import Iterable
 from typing import Literal
 
@@ -81,6 +79,9 @@ def errors_of(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the one of *known* that *word* was probably meant to be, or ``""``."""
     by_fold = {fold(each): each for each in known}
+    # Only a file with a slip of the pen needs it.
+    import difflib
+
     close = difflib.get_close_matches(fold(word), by_fold, n=1, cutoff=0.6)
     return by_fold[close[0]] if close else ""
 

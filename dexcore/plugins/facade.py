@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 
 from collections.abc import Callable, Iterable, Mapping
@@ -252,6 +251,9 @@ def _distinct(plugins: Iterable[Plugin]) -> list[Plugin]:
 
 def _closest(name: str, names: Iterable[str]) -> str:
     by_folded = {each.casefold(): each for each in names}
+    # Only a file with a slip of the pen needs it.
+    import difflib
+
     close = difflib.get_close_matches(name.casefold(), by_folded, n=1)
     return by_folded[close[0]] if close else ""
 
