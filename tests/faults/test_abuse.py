@@ -62,6 +62,11 @@ def check(answer, registered=("http://127.0.0.1:1/one", "http://127.0.0.1:1/two"
             assert isinstance(found["error"], str)
 
 
+@pytest.fixture
+async def house(open_house):
+    return await open_house(storage={"type": "memory"})
+
+
 @pytest.mark.parametrize("path", PATHS)
 async def test_every_method_on_every_endpoint(house, path):
     for method in (
