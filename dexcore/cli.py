@@ -7,6 +7,7 @@ completion are instant.
 from __future__ import annotations
 
 import gc
+import linecache
 import os
 import platform
 import sys
@@ -175,7 +176,10 @@ def _serve(file: str, overrides: dict[str, str], workers: int) -> None:
             announce(config)
         if workers > 1 and not worker:
             sys.exit(_supervise(file, config, overrides, workers))
-        run(config, _opener(config, shared=worker), shared=worker, ready=ready)
+        opener = _opener(config, shared=worker)
+        # attrs leaves the text of each method it made there, a megabyte for debuggers.
+        linecache.clearcache()
+        run(config, opener, shared=worker, ready=ready)
     finally:
         lines.flush()
 

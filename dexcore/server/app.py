@@ -63,7 +63,7 @@ STRANGERS = partial(Guard, rate=1.0, burst=120)
 SIGNUPS = partial(Guard, rate=0.5, burst=50)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Server:
     """The endpoints, ready to be served, and what runs beside them."""
 
@@ -198,7 +198,7 @@ def _telemetry(health: Health, metrics: Metrics) -> Application:
     return app
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Tokens:
     """The life of tokens."""
 

@@ -37,7 +37,7 @@ SECRETS = frozenset(
 )
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Audit:
     """Writes down what was decided."""
 

@@ -15,7 +15,7 @@ from ..storage import Client, Collections
 _WRONG = "Invalid client credentials."
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Clients:
     """Finds clients; the ones of the configuration file cost no query."""
 

@@ -20,7 +20,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST"})
 _SIMPLE = frozenset({"Accept", "Accept-Language", "Content-Language", "Origin"})
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Cors:
     """Answers preflights, and marks answers that a script may read."""
 

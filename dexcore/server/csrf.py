@@ -46,7 +46,7 @@ class FormToken:
     secret: str | None = attrs.field(default=None, repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Csrf:
     """Issues and checks the tokens of forms; *key* is shared by all replicas."""
 

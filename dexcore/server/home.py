@@ -10,7 +10,7 @@ from .pages import Pages
 from .urls import Issuer
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class HomePage:
     """Links to the discovery document and, if it is on, to sign-up."""
 

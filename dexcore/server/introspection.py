@@ -30,7 +30,7 @@ _EXT = (
 )
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class IntrospectionEndpoint:
     """Answers clients that prove who they are, about tokens that concern them.
 

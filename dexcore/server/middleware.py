@@ -76,7 +76,7 @@ def combined(
     ).pass_on
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Front:
     unexpected: Unexpected
     metrics: Metrics

@@ -174,7 +174,7 @@ _TYPES = {
 }
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Pages:
     """The pages and files of one server, made once, at start."""
 
@@ -250,7 +250,7 @@ class Pages:
         return [web.get(path, asset.answer) for path, asset in self._assets.items()]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Page:
     environment: jinja2.Environment
     name: str
@@ -302,7 +302,7 @@ class _Page:
         return self.environment.get_template(self.name)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Asset:
     """A file, its bytes and its strong ETag (RFC 9110 section 8.8.3)."""
 

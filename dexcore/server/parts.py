@@ -34,7 +34,7 @@ Now = Callable[[], datetime]
 log = logging.getLogger("dexcore.server")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Parts:
     """What everything is made of."""
 

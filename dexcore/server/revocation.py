@@ -18,7 +18,7 @@ from .tokens.access import AccessTokens
 from .tokens.refresh import RefreshTokens
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class RevocationEndpoint:
     """An unknown token, or somebody else's, is answered like one revoked: 200."""
 

@@ -48,7 +48,7 @@ def derive(key: bytes, purpose: str) -> bytes:
     return hashlib.blake2b(purpose.encode(), key=key, digest_size=32).digest()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Sealer:
     """Seals and opens values by their name."""
 

@@ -19,7 +19,7 @@ _OF_THE_TOKEN = frozenset(
 )
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class UserinfoEndpoint:
     """No query: the token carries the claims.
 

@@ -32,7 +32,7 @@ _PARKED_FOR = timedelta(minutes=1)
 _GONE = "Requested resource does not exist."
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class UpstreamCallback(Step):
     """``/callback`` and ``/callback/{connector}``."""
 

@@ -18,7 +18,7 @@ from ..urls import Issuer
 from .flow import Flow, Flows, Passed, Step, StepRoute
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Consent(Step):
     """Asks, unless the operator or an earlier consent makes it needless."""
 

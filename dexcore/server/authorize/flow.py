@@ -94,7 +94,7 @@ class Step(ABC):
         return ()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Flows:
     """Finds the flow a browser is on, and sends it to the next page.
 

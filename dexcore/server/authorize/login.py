@@ -56,7 +56,7 @@ T = TypeVar("T")
 _GONE = "Requested resource does not exist."
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Logins:
     """What every way to log in has in common."""
 
@@ -124,7 +124,7 @@ class Logins:
             raise Forbidden(refusal.description) from None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Login(Step):
     """Sends the browser where it can log in, and keeps the password form."""
 

@@ -22,7 +22,7 @@ from .flow import Flow, Flows
 CODE_LIFETIME = timedelta(minutes=10)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class AuthorizationResponse:
     """Writes the response (RFC 6749 section 4.1.2)."""
 

@@ -29,7 +29,7 @@ class Choice:
     available: bool
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class SelectConnector(Step):
     """Passes a flow that names its connector, or that has only one to go to."""
 

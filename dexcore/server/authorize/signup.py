@@ -66,7 +66,7 @@ class _NotAdmitted(Exception):
         self.errors = errors or {}
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class SignupEndpoint:
     """Asks, stores, welcomes.  The guard counts by the client's address."""
 

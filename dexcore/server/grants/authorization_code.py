@@ -38,7 +38,7 @@ class _ConnectorNeeded(Exception):
     """The transaction needs a connector that is not open yet."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class AuthorizationCodeGrant(Grant):
     """One transaction decides: of many that bring a code, one gets tokens."""
 

@@ -16,7 +16,7 @@ from ..clients import Clients
 from .grant import Form, Grant
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class TokenEndpoint:
     """RFC 6749 section 3.2.  ``grants`` are the ones that are on, by name."""
 

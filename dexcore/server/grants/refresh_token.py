@@ -50,7 +50,7 @@ class _Overtaken(Exception):
     """Another replica has rotated the token since we read it."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class RefreshTokenGrant(Grant):
     """Rotation with reuse detection (RFC 9700 section 4.14.2)."""
 

@@ -18,7 +18,7 @@ from .revocations import Revocations
 _REASON = "The access token is expired, revoked or not from here."
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class AccessTokens:
     """Checks access tokens: signature, issuer, expiry, revocation.  No query.
 

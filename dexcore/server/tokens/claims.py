@@ -81,7 +81,7 @@ def _federated(authorization: Authorization) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class ExtraClaims:
     """The claims that extensions add; they replace nothing."""
 

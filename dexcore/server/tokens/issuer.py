@@ -20,7 +20,7 @@ from .claims import ExtraClaims
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - a media type (RFC 9068 section 2.1)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class TokenIssuer:
     """Signs what a client gets.  ``lifetime`` is of ID and access tokens.
 

@@ -63,7 +63,7 @@ class RefreshPolicy:
         )
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class RefreshSecrets:
     """Makes secrets, and knows its own."""
 
@@ -88,7 +88,7 @@ class RefreshSecrets:
         return b32encode(noise + mac[:_MAC]).decode().lower()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class RefreshTokens:
     """The life of refresh tokens; ``lifetime`` is of the tokens they are traded for."""
 
