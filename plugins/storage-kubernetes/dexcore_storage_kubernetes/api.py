@@ -7,8 +7,14 @@ import contextlib
 import random
 import time
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Coroutine,
+    Iterator,
+    Mapping,
+)
+from typing import Any, Literal, TypeVar
 
 import aiohttp
 import attrs
@@ -19,6 +25,7 @@ from dexcore.storage import StorageError, StorageUnavailable
 from .access import Cluster
 from .resources import GROUP, VERSION, Resource
 
+T = TypeVar("T")
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 DEADLINE = 15.0  # seconds one call may take, with all its attempts; dex's own
@@ -248,6 +255,17 @@ class Api:
             # Whoever redirects is not an API server.
             allow_redirects=False,
         )
+
+
+async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Do all of *work* at once; when one of it fails, leave off and raise."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Again(Exception):

@@ -12,7 +12,7 @@ import orjson
 
 from dexcore.storage import StorageError, StorageUnavailable
 
-from .api import Answer, Api, message, unavailable
+from .api import Answer, Api, message, together, unavailable
 from .resources import RESOURCES, Resource
 
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -26,8 +26,8 @@ async def ensure(api: Api, log: logging.Logger) -> None:
     Others may do the same at the same moment.  Raises ``StorageUnavailable``.
     """
     missing = await _missing(api)
-    await asyncio.gather(*(_make(api, resource, log) for resource in missing))
-    await asyncio.gather(*(_served(api, resource) for resource in missing))
+    await together(*(_make(api, resource, log) for resource in missing))
+    await together(*(_served(api, resource) for resource in missing))
 
 
 async def check(api: Api) -> None:
@@ -44,7 +44,7 @@ async def check(api: Api) -> None:
 
 
 async def _missing(api: Api) -> list[Resource[Any]]:
-    there = await asyncio.gather(*(_is_served(api, one) for one in RESOURCES))
+    there = await together(*(_is_served(api, one) for one in RESOURCES))
     return [one for one, served in zip(RESOURCES, there, strict=True) if not served]
 
 

@@ -13,6 +13,8 @@ and permissions.  The methods after ``stop`` make it misbehave.
 from __future__ import annotations
 
 import asyncio
+import bisect
+import collections
 import itertools
 import ssl
 import time
@@ -40,10 +42,15 @@ Where = tuple[str, str, str]  # group, plural, namespace
 
 
 @attrs.define
-class _Event:
-    version: int
-    where: Where
-    line: bytes
+class _Journal:
+    """What happened to the objects of one kind in one namespace, oldest first."""
+
+    versions: list[int] = attrs.field(factory=list)
+    lines: list[bytes] = attrs.field(factory=list)
+    news: asyncio.Condition = attrs.field(factory=asyncio.Condition)
+
+    def after(self, version: int) -> bytes:
+        return b"".join(self.lines[bisect.bisect_right(self.versions, version) :])
 
 
 @attrs.define
@@ -84,8 +91,7 @@ class ApiServer:
         self._definitions: dict[str, float] = {}
         self._objects: dict[Where, dict[str, Body]] = {}
         self._snapshots: dict[str, list[Body]] = {}
-        self._events: list[_Event] = []
-        self._news = asyncio.Condition()
+        self._journals: dict[Where, _Journal] = collections.defaultdict(_Journal)
         self._troubles: list[_Trouble] = []
         self._watching: set[asyncio.Transport] = set()
         self._runner: web.AppRunner | None = None
@@ -194,7 +200,9 @@ class ApiServer:
     def compact(self) -> None:
         """Forget every version but the present one."""
         self._snapshots.clear()
-        self._events.clear()
+        for journal in self._journals.values():
+            journal.versions.clear()
+            journal.lines.clear()
         self._oldest = self._version
 
     async def apply(self, plural: str, body: Body, namespace: str = "default") -> None:
@@ -362,9 +370,11 @@ class ApiServer:
             del objects[metadata["name"]]
         else:
             objects[metadata["name"]] = body
-        self._events.append(_Event(self._version, where, _line(type, body)))
-        async with self._news:
-            self._news.notify_all()
+        journal = self._journals[where]
+        journal.versions.append(self._version)
+        journal.lines.append(_line(type, body))
+        async with journal.news:
+            journal.news.notify_all()
         return body
 
     # — lists and watches --------------------------------------------------------------
@@ -417,23 +427,17 @@ class ApiServer:
     async def _send_news(
         self, response: web.StreamResponse, where: Where, version: int, seconds: float
     ) -> int:
-        def news() -> list[_Event]:
-            # The newest are at the end.
-            fresh = itertools.takewhile(
-                lambda event: event.version > version, reversed(self._events)
-            )
-            return [event for event in fresh if event.where == where][::-1]
-
+        journal = self._journals[where]
         try:
-            async with asyncio.timeout(seconds), self._news:
-                await self._news.wait_for(news)
+            async with asyncio.timeout(seconds), journal.news:
+                await journal.news.wait_for(lambda: journal.after(version))
         except TimeoutError:
             metadata = {"resourceVersion": str(self._version)}
             await response.write(_line("BOOKMARK", {"metadata": metadata}))
             return self._version
-        events = news()
-        await response.write(b"".join(event.line for event in events))
-        return events[-1].version
+        lines, newest = journal.after(version), self._version
+        await response.write(lines)
+        return newest
 
 
 class _Refused(Exception):

@@ -12,7 +12,7 @@ from dexcore.storage import Collections, Storage, StorageContext
 
 from . import definitions
 from .access import Cluster, find_cluster
-from .api import DEADLINE, Api, unavailable
+from .api import DEADLINE, Api, together, unavailable
 from .cache import Cache
 from .collection import ObjectCollection
 from .config import Kubernetes
@@ -89,7 +89,7 @@ class KubernetesStorage(Storage):
 
     async def start(self) -> None:
         """Read what is cached, and begin to watch it."""
-        await asyncio.gather(*(cache.fill() for cache in self._caches))
+        await together(*(cache.fill() for cache in self._caches))
         self._watches = [asyncio.create_task(cache.run()) for cache in self._caches]
 
     async def unit(self, work: Callable[[Collections], Awaitable[T]]) -> T:

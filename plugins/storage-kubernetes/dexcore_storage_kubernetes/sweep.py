@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 
 from collections.abc import AsyncIterator, Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from .api import Api, Gone, unavailable
+from .api import Api, Gone, together, unavailable
 from .documents import Documents
 from .resources import Resource
 
@@ -51,7 +50,7 @@ async def _remove_all(
     async def work() -> int:
         return sum([await _remove(api, resource, metadata) for metadata in left])
 
-    return sum(await asyncio.gather(*(work() for _ in range(_AT_ONCE))))
+    return sum(await together(*(work() for _ in range(_AT_ONCE))))
 
 
 async def _remove(
