@@ -8,12 +8,18 @@ again, unless that is harmless.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
+
+# gRPC writes every failed handshake on standard error, between the lines of our log;
+# what it has to say comes with the exception.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 
@@ -24,6 +30,7 @@ from . import wire
 from .config import SSL, Address, Etcd
 
 _DIAL = 2.0  # seconds until a member counts as unreachable; the same as dex's
+_MOMENT = 0.05  # seconds; why there is no connection is known, or will not be soon
 _TIMEOUT = 5.0  # seconds for a call, wherever it goes; the same as dex's
 
 _RANGE = "/etcdserverpb.KV/Range"
@@ -92,7 +99,7 @@ class Client:
         await asyncio.gather(*(member.close() for member in self._members))
 
     async def _call(self, method: str, request: bytes, *, harmless: bool) -> bytes:
-        failure = StorageUnavailable("No etcd can be reached.")
+        failure: StorageUnavailable | None = None
         clock = asyncio.get_running_loop().time
         deadline = clock() + _TIMEOUT
         for number, member in self._in_order():
@@ -111,7 +118,11 @@ class Client:
             else:
                 self._good = number
                 return answer
-        raise failure
+        raise failure or await self._unreachable()
+
+    async def _unreachable(self) -> StorageUnavailable:
+        reasons = [await member.trouble() for member in self._members]
+        return StorageUnavailable(f"No etcd can be reached: {'; '.join(reasons)}")
 
     def _in_order(self) -> Iterator[tuple[int, _Member]]:
         first, count = self._good, len(self._members)
@@ -123,6 +134,7 @@ class _Member:
     """One etcd, with the connection to it."""
 
     def __init__(self, address: Address, names: SSL, files: _Files | None) -> None:
+        self._target = address.target
         options: list[tuple[str, int | str]] = [*_OPTIONS]
         if files is None:
             self._channel = grpc.aio.insecure_channel(address.target, options)
@@ -153,6 +165,14 @@ class _Member:
                 return False
             await asyncio.wait([self._changed(state)], timeout=left)
         return True
+
+    async def trouble(self) -> str:
+        """Return why there is no connection: gRPC says it to whoever calls."""
+        try:
+            await self._calls[_RANGE](wire.range_request(b"\0"), timeout=_MOMENT)
+        except grpc.aio.AioRpcError as error:
+            return f"{self._target}: {error.details()}"
+        return f"{self._target}: it answers again"
 
     async def call(
         self, method: str, request: bytes, token: str, deadline: float

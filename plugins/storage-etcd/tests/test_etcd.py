@@ -218,6 +218,80 @@ async def test_many_records_come_in_pages(storage: EtcdStorage) -> None:
     assert [one.id for one in page] == ids[100:800]
 
 
+# — What it costs ----------------------------------------------------------------------
+
+
+async def _none(inside: Collections) -> None:
+    pass
+
+
+async def _exchange(inside: Collections) -> None:
+    code = await inside.auth_codes.take("k")
+    await inside.spent_codes.create(SpentCode(code.id, "c", "h", expiry=code.expiry))
+    await inside.refresh_tokens.create(RefreshToken("r", "c"))
+    await inside.offline_sessions.update_or_create(
+        "u",
+        "ldap",
+        change=lambda old: attrs.evolve(old, connector_data=b"x"),
+        first=OfflineSessions("u", "ldap"),
+    )
+
+
+async def _refresh(inside: Collections) -> None:
+    await inside.refresh_tokens.update(
+        "q", change=lambda old: attrs.evolve(old, token="x")
+    )
+    await inside.offline_sessions.update(
+        "u", "ldap", change=lambda old: attrs.evolve(old, connector_data=b"y")
+    )
+
+
+@pytest.mark.parametrize(
+    ("act", "calls", "commits"),
+    [
+        (lambda s: s.unit(_none), 0, 0),
+        (lambda s: s.clients.get("c"), 1, 0),
+        (lambda s: s.clients.create(Client("d")), 1, 1),
+        (lambda s: s.clients.take("c"), 1, 1),
+        (lambda s: s.clients.update("c", change=lambda old: old), 1, 0),
+        (
+            lambda s: s.clients.update("c", change=lambda o: attrs.evolve(o, name="x")),
+            2,
+            1,
+        ),
+        (lambda s: s.offline_sessions.get("u", "ldap"), 1, 0),
+        (lambda s: s.unit(_exchange), 3, 1),
+        (lambda s: s.unit(_refresh), 3, 1),
+    ],
+    ids=["nothing", "get", "create", "take", "no-change", "update", "pair", "exchange",
+         "refresh"],
+)  # fmt: skip
+async def test_calls_and_commits_are_as_few_as_this(
+    storage: EtcdStorage,
+    server: Any,
+    act: Callable[[Storage], Awaitable[Any]],
+    calls: int,
+    commits: int,
+) -> None:
+    expiry = now() + HOUR
+    await storage.clients.create(Client("c"))
+    await storage.refresh_tokens.create(RefreshToken("q", "c"))
+    await storage.offline_sessions.create(OfflineSessions("u", "ldap"))
+    await storage.auth_codes.create(AuthCode("k", "c", expiry=expiry))
+    await storage.replays.create(Replay("m", expiry))  # the lease of this minute
+
+    def counted() -> tuple[float, float]:
+        return (
+            server.metric("grpc_server_handled_total", grpc_service="etcdserverpb.KV"),
+            server.metric("etcd_server_proposals_committed_total"),
+        )
+
+    before = counted()
+    await act(storage)
+    after = counted()
+    assert (after[0] - before[0], after[1] - before[1]) == (calls, commits)
+
+
 # — Leases -----------------------------------------------------------------------------
 
 

@@ -124,7 +124,7 @@ async def test_nothing_is_opened_where_nothing_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         config = Etcd(endpoints=(f"http://127.0.0.1:{unused.getsockname()[1]}",))
-        with pytest.raises(StorageUnavailable, match="reached"):
+        with pytest.raises(StorageUnavailable, match="refused"):
             await open_storage(config)
 
 
@@ -252,7 +252,7 @@ class Certificates:
 
 
 async def test_tls_in_both_directions(
-    start: Callable[..., Any], tmp_path: Path
+    start: Callable[..., Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     files = Certificates(tmp_path)
     certificate, key = files.server
@@ -276,8 +276,10 @@ async def test_tls_in_both_directions(
         attrs.evolve(right, key_file="", cert_file=""),
         SSL(),
     ):
-        with pytest.raises(StorageUnavailable):
+        with pytest.raises(StorageUnavailable, match=f"{server.port}|failed"):
             await open_storage(Etcd(endpoints=(server.url,), ssl=wrong))
+    # etcd refuses us, or we refuse it; either is said in the exception alone.
+    assert not capfd.readouterr().err
 
 
 async def test_a_certificate_that_is_not_there_is_named() -> None:
