@@ -19,7 +19,7 @@ __all__ = ["decode", "parse_form", "parse_query"]
 _MOST_FIELDS = 200
 
 # What stands for itself, as most names and values do.
-_PLAIN = re.compile(r"[A-Za-z0-9_.~:/-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9_.~:/=-]*")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -71,7 +71,8 @@ def _parse(text: str, limit_fields: int) -> dict[str, str]:
         if not pair:
             continue
         name, _, value = pair.partition("=")
-        name, value = _decoded(name), _decoded(value)
+        if not _PLAIN.fullmatch(pair):
+            name, value = _decoded(name), _decoded(value)
         if name in found:
             raise InvalidRequest(f"The parameter {quote(name)} comes more than once.")
         found[name] = value
@@ -79,8 +80,6 @@ def _parse(text: str, limit_fields: int) -> dict[str, str]:
 
 
 def _decoded(text: str) -> str:
-    if _PLAIN.fullmatch(text):
-        return text
     # Browsers send a semicolon as %3B; where it is bare, some readers see a separator.
     if ";" in text:
         raise InvalidRequest("A semicolon in a parameter must be encoded as %3B.")

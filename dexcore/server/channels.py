@@ -18,6 +18,7 @@ import attrs
 import orjson
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from ..errors import (
     OAuthError,
@@ -44,11 +45,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 FORM_LIMIT = 64 * 1024
 UPSTREAM_FORM_LIMIT = 1024 * 1024
 
-JSON_HEADERS = {
-    "Content-Type": "application/json",
-    "Cache-Control": "no-store",
-    "Pragma": "no-cache",
-}
+# Copying one is a fourth of the time of making one of a dictionary.
+_JSON_HEADERS = CIMultiDict(
+    {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Pragma": "no-cache",
+    }
+)
 
 _RETRY = {"Retry-After": "5"}
 
@@ -80,11 +84,9 @@ def answer_json(
     value: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """Answer a client with JSON that nobody may keep (RFC 6749 section 5.1)."""
-    return web.Response(
-        body=orjson.dumps(value),
-        status=status,
-        headers={**JSON_HEADERS, **headers} if headers else JSON_HEADERS,
-    )
+    merged = _JSON_HEADERS.copy()
+    merged.update(headers or {})
+    return web.Response(body=orjson.dumps(value), status=status, headers=merged)
 
 
 async def read_form(request: web.Request, limit: int = FORM_LIMIT) -> Mapping[str, str]:

@@ -149,6 +149,7 @@ class Connectors:
     _slots: dict[str, _Slot] = attrs.field(factory=dict, init=False)
     _retired: list[tuple[float, Connector]] = attrs.field(factory=list, init=False)
     _records: tuple[ConnectorRecord, ...] = attrs.field(default=(), init=False)
+    _some_stored: bool = attrs.field(default=False, init=False)
     _listed: tuple[Listed, ...] | None = attrs.field(default=None, init=False)
     _listed_at: float = attrs.field(default=-FRESH, init=False)
     _importing: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
@@ -197,8 +198,7 @@ class Connectors:
         some connectors are in the storage rather than the file.
         """
         now = _clock()
-        old = now - self._listed_at >= FRESH
-        if old or any(record.resource_version for record in self._records):
+        if self._some_stored or now - self._listed_at >= FRESH:
             await self._list(now)
         if self._listed is None:
             self._listed = tuple(self._shown(record) for record in self._records)
@@ -298,6 +298,7 @@ class Connectors:
             records = list(self._records)  # a page that is a little old helps more
         records.sort(key=lambda record: record.name.lower())
         self._records, self._listed_at = tuple(records), now
+        self._some_stored = any(record.resource_version for record in records)
         self._listed = None
 
     def _shown(self, record: ConnectorRecord) -> Listed:

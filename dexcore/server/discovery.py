@@ -12,16 +12,19 @@ import attrs
 import orjson
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from ..jose import KeySet
 from ..signer import JWKS_MAX_AGE, Signer
 from .urls import Issuer
 
-_HEADERS = {"Content-Type": "application/json"}
-_KEYS_HEADERS = {
-    **_HEADERS,
-    "Cache-Control": f"max-age={JWKS_MAX_AGE}, must-revalidate",
-}
+_HEADERS = CIMultiDict({"Content-Type": "application/json"})
+_KEYS_HEADERS = CIMultiDict(
+    {
+        **_HEADERS,
+        "Cache-Control": f"max-age={JWKS_MAX_AGE}, must-revalidate",
+    }
+)
 
 
 @attrs.define
@@ -43,11 +46,11 @@ class Discovery:
             described = self.describe()
             self._body = orjson.dumps(described, option=orjson.OPT_INDENT_2)
             self._made_for = key_set
-        return web.Response(body=self._body, headers=_HEADERS)
+        return web.Response(body=self._body, headers=_HEADERS.copy())
 
     async def keys(self, request: web.Request) -> web.Response:
         """Answer the public keys."""
-        return web.Response(body=self.signer.key_set.jwks, headers=_KEYS_HEADERS)
+        return web.Response(body=self.signer.key_set.jwks, headers=_KEYS_HEADERS.copy())
 
     def describe(self) -> dict[str, Any]:
         """Return the discovery document."""

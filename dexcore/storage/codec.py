@@ -130,6 +130,8 @@ class PreciseTime(datetime):
 
 def rfc3339(time: datetime) -> str:
     """Return *time* as Go writes it in JSON: ``2026-08-06T12:30:45.123456789Z``."""
+    if time.tzinfo is UTC and time.microsecond % 10 and type(time) is datetime:
+        return time.isoformat()[:-6] + "Z"  # nothing to leave out: nine of ten times
     return time_text(time, "T")[:-6] + "Z"
 
 

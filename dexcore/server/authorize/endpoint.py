@@ -53,10 +53,10 @@ class AuthorizationEndpoint:
         flow = await self.requests.receive(
             web_request,
             params,
+            connector_id=params.get("connector_id", ""),
             unknown_client=WrongRequest("Invalid client_id provided."),
         )
-        chosen = params.get("connector_id", "")
-        return await self._walk(web_request, chosen_for(flow, chosen))
+        return await self._walk(web_request, flow)
 
     async def authorize_with(self, web_request: web.Request) -> web.StreamResponse:
         """Receive a request for the connector that the path names."""
@@ -65,11 +65,14 @@ class AuthorizationEndpoint:
         params = web_request[PARAMETERS] = read_query(web_request)
         connector_id = unquote(web_request.match_info["connector"])
         flow = await self.requests.receive(
-            web_request, params, unknown_client=NotFoundPage("Invalid client_id.")
+            web_request,
+            params,
+            connector_id=connector_id,
+            unknown_client=NotFoundPage("Invalid client_id."),
         )
         if params.get("connector_id", connector_id) != connector_id:
             raise WrongRequest("Bad connector ID")
-        return await self._walk(web_request, chosen_for(flow, connector_id))
+        return await self._walk(web_request, flow)
 
     async def _back(self, web_request: web.Request, flow_id: str) -> web.StreamResponse:
         """Let the end user choose again: the same request, no connector yet."""

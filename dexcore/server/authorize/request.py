@@ -57,9 +57,10 @@ class AuthorizationRequests:
         web_request: web.Request,
         params: Mapping[str, str],
         *,
+        connector_id: str,
         unknown_client: PageRefusal,
     ) -> Flow:
-        """Check *params*; return the flow they begin.
+        """Check *params*; return the flow they begin, to *connector_id* if it is given.
 
         *unknown_client* is raised if there is no such client.
         """
@@ -102,6 +103,7 @@ class AuthorizationRequests:
             prompt=" ".join(prompt),
             max_age=prompts.parse_max_age(params.get("max_age", "")),
             expiry=self.now() + self.lifetime,
+            connector_id=connector_id,
             pkce=challenge,
         )
         return Flow(request, client)
