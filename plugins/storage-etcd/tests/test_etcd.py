@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import statistics
 import sys
 import time
@@ -467,15 +468,41 @@ async def test_it_is_offered_as_etcd(config: Etcd) -> None:
         await storage.clients.list()
 
 
-@pytest.mark.parametrize(("name", "imported"), [("memory", False), ("etcd", True)])
+_STUB = """
+import attrs
+from dexcore import hookimpl
+from dexcore.storage import StorageType
+
+@attrs.frozen
+class Config:
+    endpoints: tuple[str, ...] = ()
+
+async def open_stub(config, context):
+    raise NotImplementedError
+
+@hookimpl
+def dex_storage_types():
+    return [StorageType("stub", Config, open_stub)]
+"""
+
+
+@pytest.mark.parametrize(("name", "imported"), [("stub", False), ("etcd", True)])
 async def test_grpc_is_imported_only_if_the_file_names_etcd(
     tmp_path: Path, name: str, imported: bool
 ) -> None:
+    installed = tmp_path / "stub-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: stub\nVersion: 1\n"
+    )
+    (installed / "entry_points.txt").write_text("[dexcore]\nstorage.stub = stub\n")
+    (tmp_path / "stub.py").write_text(_STUB)
     file = tmp_path / "config.json"
     storage = {"type": name, "config": {"endpoints": ["127.0.0.1"]}}
     file.write_text(json.dumps({"issuer": "http://h/dex", "storage": storage}))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-X", "importtime", "-m", "dexcore", "check", str(file)),
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -107,19 +107,6 @@ async def test_what_was_acknowledged_is_there_after_a_kill(mortal: Any) -> None:
     await storage.close()
 
 
-async def test_an_etcd_that_hangs_is_refused_in_time(mortal: Any) -> None:
-    storage = await open_storage(Etcd(endpoints=(mortal.url,)))
-    mortal.send(signal.SIGSTOP)
-    started = time.monotonic()
-    attempts = [storage.clients.get("c") for _ in range(20)]
-    done = await asyncio.gather(*attempts, return_exceptions=True)
-    assert {type(one) for one in done} == {StorageUnavailable}
-    assert time.monotonic() - started < 7
-    mortal.send(signal.SIGCONT)
-    await recovered(storage, 10)
-    await storage.close()
-
-
 async def test_nothing_is_opened_where_nothing_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
