@@ -115,6 +115,41 @@ def check(file: str, shape: str) -> None:
         sys.exit(NOT_VALID)
 
 
+@commands.command(short_help="Say what is in the storage of a dex.")
+@click.argument("file")
+@click.option("--check", "checking", is_flag=True, help="Only look, write nothing.")
+@click.option(
+    "--format",
+    "shape",
+    default="text",
+    type=click.Choice(["text", "json"]),
+    help="For a person or for a program.",
+)
+def adopt(file: str, checking: bool, shape: str) -> None:
+    """Say what is in the storage that the configuration FILE names.
+
+    Nothing is written: taking over is what `dexcore serve` does when it starts, and
+    this says what that will be.  Exits with 0 if all is fine, with 1 if something is
+    worth a look, with 2 if the storage cannot be opened.
+    """
+    import asyncio
+
+    from .config import load
+    from .plugins import find
+    from .server import adopt as adopting
+
+    if not checking:
+        raise click.UsageError("Give --check; `dexcore serve` takes over by itself.")
+    try:
+        found = asyncio.run(adopting.inspect(load(file), find()))
+    except DexcoreError as error:
+        _fail(error, adopting.IMPOSSIBLE)
+    as_json = shape == "json"
+    render = adopting.render_json if as_json else adopting.render_text
+    click.echo(render(found), nl=False)
+    sys.exit(adopting.exit_code(found))
+
+
 @commands.command(short_help="Print a JSON Schema of the configuration file.")
 def schema() -> None:
     """Print a JSON Schema of the configuration file, installed plugins included."""

@@ -7,6 +7,7 @@ from ..errors import (
     StorageError,
     StorageUnavailable,
 )
+from .inspection import Inspection, Level, Unreadable, shown
 from .interface import Collection, Collections, Storage, StorageContext, StorageType
 from .kinds import KINDS, Kind, kind_of
 from .records import (
@@ -57,8 +58,10 @@ __all__ = [
     "Connector",
     "DeviceRequest",
     "DeviceToken",
+    "Inspection",
     "Keys",
     "Kind",
+    "Level",
     "LogoutState",
     "MFASecret",
     "NotFound",
@@ -77,9 +80,11 @@ __all__ = [
     "StorageError",
     "StorageType",
     "StorageUnavailable",
+    "Unreadable",
     "UpcomingKey",
     "UserIdentity",
     "VerificationKey",
     "WebAuthnCredential",
     "kind_of",
+    "shown",
 ]

@@ -13,6 +13,7 @@ import attrs
 
 from ..errors import AlreadyExists, NotFound
 from . import records
+from .inspection import Inspection
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -166,8 +167,13 @@ class StorageContext:
 
 @attrs.frozen
 class StorageType(Generic[C]):
-    """One value of ``storage.type`` in the configuration file and how to open it."""
+    """One value of ``storage.type`` in the configuration file and how to open it.
+
+    ``inspect``, if there is one, says what is in it without writing anything; it raises
+    ``StorageError`` if that cannot be found out.
+    """
 
     name: str
     config: type[C]
     open: Callable[[C, StorageContext], Awaitable[Storage]]
+    inspect: Callable[[C, StorageContext], Awaitable[Inspection]] | None = None

@@ -9,13 +9,19 @@ from __future__ import annotations
 import importlib
 import os
 
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
 from dexcore import hookimpl
 from dexcore.options import InvalidOption, option
-from dexcore.storage import Storage, StorageContext, StorageError, StorageType
+from dexcore.storage import (
+    Inspection,
+    Storage,
+    StorageContext,
+    StorageError,
+    StorageType,
+)
 
 from ..network import SSL, Network
 
@@ -53,7 +59,7 @@ class Postgres(Network):
 @hookimpl
 def dex_storage_types() -> list[StorageType[Postgres]]:
     """Offer ``postgres``."""
-    return [StorageType("postgres", Postgres, _open)]
+    return [StorageType("postgres", Postgres, _open, _inspect)]
 
 
 async def open_storage(config: Postgres) -> Storage:
@@ -62,15 +68,23 @@ async def open_storage(config: Postgres) -> Storage:
     Raises ``StorageUnavailable`` if the server cannot be reached, ``StorageError`` if
     the database was made by a newer version, or asyncpg is not installed.
     """
-    try:
-        storage = importlib.import_module(f"{__name__}.storage")
-    except ImportError as error:
-        raise StorageError(
-            f"{error}. To use PostgreSQL: pip install 'dexcore-storage-sql[postgres]'"
-        ) from error
-    opened: Storage = await storage.open_storage(config)
+    opened: Storage = await _imported("storage").open_storage(config)
     return opened
 
 
 async def _open(config: Postgres, context: StorageContext) -> Storage:
     return await open_storage(config)
+
+
+async def _inspect(config: Postgres, context: StorageContext) -> Inspection:
+    found: Inspection = await _imported("looking").look(config)
+    return found
+
+
+def _imported(module: str) -> Any:
+    try:
+        return importlib.import_module(f"{__name__}.{module}")
+    except ImportError as error:
+        raise StorageError(
+            f"{error}. To use PostgreSQL: pip install 'dexcore-storage-sql[postgres]'"
+        ) from error
