@@ -46,12 +46,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def rss_megabytes(pid: int) -> float:
-    """Return the resident memory of the tree."""
+    """Return the resident memory of the tree, in the megabytes (2**20) of ``top``."""
     pages = 0
     for one in tree(pid):
         with contextlib.suppress(OSError):
             pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
-    return pages * _PAGE / 1e6
+    return pages * _PAGE / 2**20
 
 
 def pin(pid: int, cores: Iterable[int]) -> None:
