@@ -8,6 +8,7 @@ again, unless that is harmless.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 
@@ -68,10 +69,7 @@ class Client:
     """What we ask of etcd.  Whatever fails is ``StorageUnavailable``."""
 
     def __init__(self, config: Etcd) -> None:
-        self._members = [
-            _Member(address, config.ssl, _files(config.ssl) if address.tls else None)
-            for address in config.addresses
-        ]
+        self._members = [_Member(one, config.ssl) for one in config.addresses]
         self._good = 0
         self._pass = _Pass(config.username, config.password)
 
@@ -103,7 +101,8 @@ class Client:
         clock = asyncio.get_running_loop().time
         deadline = clock() + _TIMEOUT
         for number, member in self._in_order():
-            if not await member.reachable(deadline) or deadline <= clock():
+            if not await member.reachable(deadline):
+                await member.renew()
                 continue
             try:
                 answer = await self._pass.through(member, method, request, deadline)
@@ -133,25 +132,27 @@ class Client:
 class _Member:
     """One etcd, with the connection to it."""
 
-    def __init__(self, address: Address, names: SSL, files: _Files | None) -> None:
+    def __init__(self, address: Address, ssl: SSL) -> None:
         self._target = address.target
-        options: list[tuple[str, int | str]] = [*_OPTIONS]
-        if files is None:
-            self._channel = grpc.aio.insecure_channel(address.target, options)
+        self._ssl = ssl if address.tls else None
+        self._change: asyncio.Task[None] | None = None
+        self._files = _files(ssl) if address.tls else None
+        self._open()
+
+    def _open(self) -> None:
+        if self._ssl is None or self._files is None:
+            self._channel = grpc.aio.insecure_channel(self._target, _OPTIONS)
         else:
-            if names.server_name:
-                options.append(("grpc.ssl_target_name_override", names.server_name))
-            credentials = grpc.ssl_channel_credentials(
-                files.authorities, files.key, files.certificate
-            )
+            credentials = grpc.ssl_channel_credentials(*attrs.astuple(self._files))
+            name = self._ssl.server_name
+            named = [("grpc.ssl_target_name_override", name)] if name else []
             self._channel = grpc.aio.secure_channel(
-                address.target, credentials, options
+                self._target, credentials, [*_OPTIONS, *named]
             )
         self._calls = {
             method: self._channel.unary_unary(method)
             for method in (_RANGE, _TRANSACTION, _LEASE_GRANT, _AUTHENTICATE)
         }
-        self._change: asyncio.Task[None] | None = None
 
     async def reachable(self, deadline: float) -> bool:
         """Connect if need be; return whether there is a connection in time."""
@@ -164,7 +165,18 @@ class _Member:
             if left <= 0 or state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
                 return False
             await asyncio.wait([self._changed(state)], timeout=left)
-        return True
+        return deadline > loop.time()
+
+    async def renew(self) -> None:
+        """Use the certificates that are in the files now: they may be new."""
+        if self._ssl is None:
+            return
+        with contextlib.suppress(ConfigError):  # being replaced at this moment
+            files = _files(self._ssl)
+            if files != self._files:
+                old, self._files = self._channel, files
+                self._open()
+                await old.close(grace=1)  # so that nobody's call is cancelled
 
     async def trouble(self) -> str:
         """Return why there is no connection: gRPC says it to whoever calls."""

@@ -269,6 +269,31 @@ async def test_tls_in_both_directions(
     assert not capfd.readouterr().err
 
 
+async def test_new_certificates_are_noticed(
+    start: Callable[..., Any], tmp_path: Path
+) -> None:
+    files = Certificates(tmp_path)
+    certificate, key = files.server
+    server = start(
+        f"--cert-file={certificate}",
+        f"--key-file={key}",
+        f"--trusted-ca-file={files.authority}",
+        "--client-cert-auth",
+        scheme="https",
+    )
+    ours, our_key = files.client
+    ssl = SSL("etcd.example", str(files.authority), our_key, ours)
+    storage = await open_storage(Etcd(endpoints=(server.url,), ssl=ssl))
+    await storage.clients.create(Client("c"))
+    server.kill()
+    # The same files, from another authority.
+    Certificates(tmp_path)
+    server.start()
+    await recovered(storage, 5)
+    assert await storage.clients.get("c") == Client("c")
+    await storage.close()
+
+
 async def test_a_certificate_that_is_not_there_is_named() -> None:
     config = Etcd(endpoints=("https://127.0.0.1",), ssl=SSL(ca_file="/nowhere.pem"))
     with pytest.raises(ConfigError, match=r"ssl\.caFile.*nowhere"):
