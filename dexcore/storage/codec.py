@@ -292,37 +292,39 @@ def _mapping(of: Any, names: Names) -> tuple[_Convert, _Convert]:
 
 def _record(shape: type[Any], names: Names) -> tuple[_Convert, _Convert]:
     hints = typing.get_type_hints(shape)
-    plains: list[tuple[str, str, _Convert, Any]] = []
-    values: list[tuple[str, str, _Convert, Any]] = []
+    # ``None``: nothing to convert; never left out.
+    plains: list[tuple[str, str, _Convert | None, _Convert | None]] = []
+    # In the order of the arguments; what has the type already is not converted.
+    values: list[tuple[str, Any, _Convert, Any]] = []
     for field in attrs.fields(shape):
         key, _, option = names.get(shape, {}).get(field.name, field.name).partition(",")
-        plain, value = _converters(hints[field.name], names)
-        omitted = _empty(hints[field.name]) if option == "omitempty" else _never
-        plains.append((key, field.name, plain, omitted))
+        hint = hints[field.name]
+        plain, value = _converters(hint, names)
+        omitted = _empty(hint) if option == "omitempty" else None
+        plains.append((key, field.name, None if plain is _same else plain, omitted))
         default = field.default if field.default is not attrs.NOTHING else value(None)
-        values.append((key, field.name, value, default))
+        values.append((key, hint if hint in _ZERO else None, value, default))
 
     def to_plain(record: Any) -> dict[str, Any]:
-        return {
-            key: plain(given)
-            for key, name, plain, omitted in plains
-            if not omitted(given := getattr(record, name))
-        }
+        found = {}
+        for key, name, plain, omitted in plains:
+            given = getattr(record, name)
+            if omitted is None or not omitted(given):
+                found[key] = given if plain is None else plain(given)
+        return found
 
     def to_value(data: Any) -> Any:
         data = _dict(data)
-        return shape(
-            **{
-                name: value(data[key]) if key in data else default
-                for key, name, value, default in values
-            }
-        )
+        arguments = []
+        for key, exact, value, default in values:
+            if key in data:
+                found = data[key]
+                arguments.append(found if type(found) is exact else value(found))
+            else:
+                arguments.append(default)
+        return shape(*arguments)
 
     return to_plain, to_value
-
-
-def _never(given: Any) -> bool:
-    return False
 
 
 def _empty(shape: Any) -> Callable[[Any], bool]:

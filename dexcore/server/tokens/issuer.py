@@ -43,7 +43,8 @@ class TokenIssuer:
         The ID token is part of it if ``openid`` was granted, or *always_identify*.
         """
         common = self._common(authorization)
-        access_token = await self._access_token(authorization, common)
+        user = claims.about_the_user(authorization)
+        access_token = await self._access_token(authorization, common, user)
         response: dict[str, Any] = {
             "access_token": access_token,
             "token_type": "bearer",
@@ -54,7 +55,7 @@ class TokenIssuer:
             response["refresh_token"] = authorization.refresh_token
         if always_identify or OPENID in authorization.scopes:
             response["id_token"] = await self._id_token(
-                authorization, common, access_token
+                authorization, common, user, access_token
             )
         return response
 
@@ -66,41 +67,48 @@ class TokenIssuer:
             **claims.audience(authorization),
             "exp": issued + int(self.lifetime.total_seconds()),
             "iat": issued,
+            # Each token has its own; here so that it comes at its place.
+            "jti": "",
+            **claims.about_the_login(authorization),
         }
 
     async def _access_token(
-        self, authorization: Authorization, common: dict[str, Any]
+        self,
+        authorization: Authorization,
+        common: dict[str, Any],
+        user: dict[str, Any],
     ) -> str:
         return await self._sign(
             authorization,
             common,
+            user,
             {"at_hash": self._hash(new_id())},
             ACCESS_TOKEN_TYPE if self.strict else None,
         )
 
     async def _id_token(
-        self, authorization: Authorization, common: dict[str, Any], access_token: str
+        self,
+        authorization: Authorization,
+        common: dict[str, Any],
+        user: dict[str, Any],
+        access_token: str,
     ) -> str:
         # OpenID Connect Core sections 3.1.3.6 and 3.3.2.11.
         hashes = {"at_hash": self._hash(access_token)}
         if authorization.code:
             hashes["c_hash"] = self._hash(authorization.code)
-        return await self._sign(authorization, common, hashes)
+        return await self._sign(authorization, common, user, hashes)
 
     async def _sign(
         self,
         authorization: Authorization,
         common: dict[str, Any],
+        user: dict[str, Any],
         hashes: dict[str, str],
         typ: str | None = None,
     ) -> str:
-        payload = {
-            **common,
-            "jti": new_jti(authorization.family),
-            **claims.about_the_login(authorization),
-            **hashes,
-            **claims.about_the_user(authorization),
-        }
+        payload = {**common, **hashes, **user}
+        payload["jti"] = new_jti(authorization.family)
         self.extra.add(authorization, payload)
         return await self.signer.sign(orjson.dumps(payload), typ=typ)
 
