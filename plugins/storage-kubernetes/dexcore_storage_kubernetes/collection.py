@@ -175,8 +175,9 @@ class ObjectCollection(Collection[R], Generic[R]):
         return stored if self._kind.key_of(stored.record) == key else None
 
     async def _all(self) -> builtins.list[R]:
-        if self._cache is not None and self._cache.fresh:
-            return [stored.record for stored in self._cache.all()]
+        cache = self._cache if self._resource.listed else None
+        if cache is not None and cache.fresh:
+            return [stored.record for stored in cache.all()]
         for _ in range(_LISTED_AGAIN):
             with contextlib.suppress(Gone):
                 return await self._all_pages()

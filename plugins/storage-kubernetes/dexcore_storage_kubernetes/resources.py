@@ -26,7 +26,9 @@ class Resource(Generic[R]):
 
     ``names`` makes the names an object can have from the key of its record, the usual
     one first; ``exact`` says that different keys never have one name; ``watched`` that
-    every replica keeps a copy of all of them, because they are read all the time.
+    every replica keeps a copy of all of them, because they are read all the time;
+    ``listed`` that the copy is good enough for lists: those that only administrators
+    ask for come from the server.
     """
 
     kind: Kind[R]
@@ -35,6 +37,7 @@ class Resource(Generic[R]):
     names: names.Names
     exact: bool = True
     watched: bool = False
+    listed: bool = False
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -80,9 +83,10 @@ def _dex(
     plural: str = "",
     exact: bool = True,
     watched: bool = False,
+    listed: bool = False,
 ) -> Resource[Any]:
     plural = plural or f"{type.lower()}s"
-    return Resource(_KINDS[kind], type, plural, naming, exact, watched)
+    return Resource(_KINDS[kind], type, plural, naming, exact, watched, listed)
 
 
 def _own(kind: Kind[Any]) -> Resource[Any]:
@@ -92,7 +96,7 @@ def _own(kind: Kind[Any]) -> Resource[Any]:
     # The replicas ask every few seconds what has been revoked.
     watched = kind.name == "revocation"
     plural = f"dexcore{kind.collection.replace('_', '')}"
-    return Resource(kind, type, plural, names.ordered, watched=watched)
+    return Resource(kind, type, plural, names.ordered, True, watched, watched)
 
 
 _BY_ID, _BY_PAIR = names.of_id, names.of_pair
@@ -117,7 +121,7 @@ RESOURCES: tuple[Resource[Any], ...] = (
         plural="offlinesessionses",
         exact=False,
     ),
-    _dex("connector", "Connector", names.verbatim, watched=True),
+    _dex("connector", "Connector", names.verbatim, watched=True, listed=True),
     _dex("device_request", "DeviceRequest", names.lowered, exact=False),
     _dex("device_token", "DeviceToken", names.verbatim),
     _dex(

@@ -14,7 +14,7 @@ from .api import Api, Gone, together, unavailable
 from .documents import Documents
 from .resources import Resource
 
-_AT_ONCE = 8  # deletions; the other slots are for those who log in
+_AT_ONCE = 4  # deletions; the other slots are for those who log in
 
 
 async def sweep(

@@ -33,6 +33,7 @@ async def fill(server: ApiServer, *records: Any) -> None:
         await server.apply(resource.plural, body)
 
 
+@pytest.mark.timeout(300)  # the server in memory is not a fast one
 async def test_twenty_thousand_stale_requests_and_codes_are_gone_after_two_sweeps(
     storage: KubernetesStorage, server: ApiServer
 ) -> None:
