@@ -26,6 +26,7 @@ PROGRAMS = {
     "chromium": "chromium",
     "etcd": "etcd-server",
     "etcdctl": "etcd-client",
+    "mariadbd": "mariadb-server",
     "node": "nodejs",
     "npm": "npm",
     "postgres": "postgresql",

@@ -33,8 +33,10 @@ class Dialect:
     Statements are written with ``?`` for values and ``"`` around names; ``spell``
     writes them as the driver wants them.  ``by_key`` is added to a key's column where
     its order counts, ``lock`` to reading what is about to be written, ``skip`` to
-    reading what others may be removing, ``unless_there`` to inserting, ``same`` is how
-    a key is compared, and ``everything`` the limit that is none.
+    reading what others may be removing, ``unless_there`` to inserting;
+    ``everything`` is the limit that is none.  ``exists``: a step may have been cut in
+    its middle.  ``returning``: DELETE can return what it removes.  ``inner_limit``: it
+    can be told by a SELECT what to remove, and how much.
     """
 
     name: str
@@ -51,12 +53,14 @@ class Dialect:
     lock: str = ""
     skip: str = ""
     unless_there: str = " ON CONFLICT DO NOTHING"
-    same: str = "{0} = ?"
     everything: int | None = None
     booleans: tuple[str, str] = ("false", "true")
     bytes_literal: str = "{0}"
     year_one: str = schema.YEAR_ONE
     exists: bool = False
+    returning: bool = True
+    inner_limit: bool = True
+    collation: str = ""
 
     def statements(self, change: Change) -> list[str]:
         """Return the statements that make *change*."""
@@ -74,8 +78,9 @@ class Dialect:
                 return [f"ALTER TABLE {quoted(table)} {', '.join(changes)}"]
             case Utf8(table, columns):
                 changes = [f"MODIFY {self._column(column)}" for column in columns]
-                words = "CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-                return [f"ALTER TABLE {quoted(table)} {', '.join([words, *changes])}"]
+                words = f"CONVERT TO CHARACTER SET utf8mb4 COLLATE {self.collation}"
+                changes = [words, *changes, "ROW_FORMAT=DYNAMIC"]
+                return [f"ALTER TABLE {quoted(table)} {', '.join(changes)}"]
             case DropTable(table):
                 return [f"DROP TABLE {'IF EXISTS ' * self.exists}{quoted(table)}"]
             case CreateIndex(name, table, columns, by_key):

@@ -414,3 +414,72 @@ OURS_POSTGRES: tuple[Step, ...] = (
         ),
     ),
 )
+
+# — MySQL ------------------------------------------------------------------------------
+
+# Its words for bytes have no defaults: the column comes empty, and is filled.
+_GROUPS: Step = (
+    AddColumns("password", _text("preferred_username", default="")),
+    AddColumns("password", _bytes("groups", null=True)),
+    FillColumn("password", "groups", "[]"),
+    ChangeColumns("password", _bytes("groups")),
+)
+_LONG_STATE: Step = (
+    ChangeColumns("auth_request", (Column("state", Type.STATE, null=True),)),
+)
+
+#: dex's steps on MySQL: one more, the seventh.
+DEX_MYSQL: tuple[Step, ...] = (*DEX[:6], _LONG_STATE, *DEX[6:11], _GROUPS, *DEX[12:])
+
+# What comes from clients, browsers and their operators, and is no key.
+_LINES = {
+    "auth_request": {"redirect_uri", "nonce"},
+    "auth_code": {"redirect_uri", "nonce"},
+    "refresh_token": {"nonce"},
+    "client": {"logo_url", "backchannel_logout_uri"},
+    "auth_session": {"user_agent"},
+}
+
+
+def _final_columns(steps: tuple[Step, ...]) -> dict[str, list[Column]]:
+    """Return the columns of every table after *steps*."""
+    tables: dict[str, list[Column]] = {}
+    for change in (change for step in steps for change in step):
+        match change:
+            case CreateTable(table, columns):
+                tables[table] = [*columns]
+            case AddColumns(table, columns):
+                tables[table] += columns
+            case ChangeColumns(table, columns):
+                changed = {column.name: column for column in columns}
+                old = tables[table]
+                tables[table] = [changed.get(one.name, one) for one in old]
+    return tables
+
+
+def _roomier(table: str, columns: list[Column]) -> Utf8:
+    """Return the change that lets *table* hold what the others hold."""
+    lines = _LINES.get(table, set())
+    return Utf8(
+        table,
+        tuple(
+            attrs.evolve(
+                column,
+                type=Type.LINE if column.name in lines else Type.LONG_BYTES,
+            )
+            for column in columns
+            if column.name in lines or column.type is Type.BYTES
+        ),
+    )
+
+
+#: On MySQL, where dex's columns end after 384 characters, and which takes ``a`` for
+#: ``A``: dex does not notice that they are longer, and exact.
+OURS_MYSQL: tuple[Step, ...] = (
+    (
+        *(_roomier(*each) for each in _final_columns(DEX_MYSQL).items()),
+        _CLAIMS_OF_CLIENTS,
+        _RECORD,
+        *_INDEXES,
+    ),
+)

@@ -80,6 +80,8 @@ class Statements:
         """
         keys = ", ".join(self._keys)
         expired = " OR ".join(f"{name} < ?" for name in self._expiry)
+        if not self.dialect.inner_limit:
+            return self._spell(f"DELETE FROM {self._table} WHERE {expired} LIMIT ?")
         return self._spell(
             f"DELETE FROM {self._table} WHERE ({keys}) IN"
             f" (SELECT {keys} FROM {self._table} WHERE {expired}"
@@ -114,7 +116,7 @@ class Statements:
     def _where(self) -> str:
         if self._only:
             return f"\"id\" = '{self._only}'"
-        return " AND ".join(self.dialect.same.format(key) for key in self._keys)
+        return " AND ".join(f"{key} = ?" for key in self._keys)
 
 
 class Own:
@@ -142,8 +144,11 @@ class Own:
         self.next_page = spell(
             f'{select} "kind" = ? AND "key" > ? ORDER BY "key" LIMIT ?'
         )
+        expired = '"kind" = ? AND "expiry" < ?'
         self.sweep = spell(
             'DELETE FROM "dexcore_record" WHERE ("kind", "key") IN'
-            ' (SELECT "kind", "key" FROM "dexcore_record"'
-            f' WHERE "kind" = ? AND "expiry" < ? LIMIT ?{dialect.skip})'
+            f' (SELECT "kind", "key" FROM "dexcore_record" WHERE {expired}'
+            f" LIMIT ?{dialect.skip})"
+            if dialect.inner_limit
+            else f'DELETE FROM "dexcore_record" WHERE {expired} LIMIT ?'
         )

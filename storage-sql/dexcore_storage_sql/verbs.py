@@ -84,6 +84,14 @@ class SQLCollection(Collection[R], Generic[R]):
     async def _replace(self, key: Key, old: R, new: R) -> None:
         """Write what differs."""
 
+    async def _take_locked(self, key: Key) -> R:
+        """Remove the record in two statements."""
+        record = await self._locked(key)
+        if record is None:
+            raise self._missing()
+        await self.delete(*key)
+        return record
+
     def _missing(self) -> NotFound:
         return NotFound(f"There is no such {self._kind.name}.")
 
@@ -131,6 +139,8 @@ class TableCollection(SQLCollection[R], Generic[R]):
 
     async def take(self, *key: str) -> R:
         """Remove the record and return it."""
+        if not self._sql.dialect.returning:
+            return await self._take_locked(self._kind.fold(key))
         rows = await self._session.fetch(self._sql.take, self._kind.fold(key))
         if not rows:
             raise self._missing()
@@ -165,6 +175,7 @@ class OwnCollection(SQLCollection[R], Generic[R]):
         super().__init__(session, kind)
         self._sql = statements
         self._everything = dialect.everything
+        self._returning = dialect.returning
         codec = record_codec(kind)
         self._encode, self._decode = codec.encode, codec.decode
 
@@ -197,6 +208,8 @@ class OwnCollection(SQLCollection[R], Generic[R]):
 
     async def take(self, *key: str) -> R:
         """Remove the record and return it."""
+        if not self._returning:
+            return await self._take_locked(key)
         rows = await self._session.fetch(self._sql.take, (self._kind.name, *key))
         if not rows:
             raise self._missing()

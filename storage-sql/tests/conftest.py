@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
+import tempfile
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -11,10 +13,18 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import asyncmy
 import asyncpg
 import pytest
+import trustme
 
-from dexcore_storage_sql import SQLite3, SQLiteStorage, open_storage, postgres
+from dexcore_storage_sql import (
+    SQLite3,
+    SQLiteStorage,
+    mysql,
+    open_storage,
+    postgres,
+)
 from dexcore_storage_sql.ddl import SQLITE
 from dexcore_storage_sql.schema import COUNT, DEX, CreateTable
 
@@ -161,3 +171,137 @@ async def postgres_ready(postgres_place: PostgresPlace) -> str:
         place.clear = "; ".join(f"DELETE FROM {table}" for (table,) in tables)
     await place.run(place.clear, database=place.ready)
     return place.ready
+
+
+# — MariaDB ----------------------------------------------------------------------------
+
+MYSQL_8 = (
+    "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,"
+    "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+)
+
+
+class MySQLPlace:
+    """Databases on a server, made, looked into and emptied from outside."""
+
+    def __init__(self, server: servers.Server) -> None:
+        self.server = server
+        self.ready = ""
+        self.clear: list[str] = []
+        self._names = (f"d{number}" for number in count())
+
+    def config(self, database: str, **options: Any) -> mysql.MySQL:
+        defaults: dict[str, Any] = {
+            "host": self.server.host,
+            "port": self.server.port,
+            "user": "dex",
+            "password": "pä'ss",
+            "database": database,
+            "ssl": mysql.SSL("false"),
+        }
+        return mysql.MySQL(**{**defaults, **options})
+
+    async def run(self, *statements: str, database: str | None = None) -> Any:
+        """Run statements as ``root`` and return the rows of the last."""
+        connection = await asyncmy.connect(
+            unix_socket=str(self.server.socket),
+            user="root",
+            database=database,
+            charset="utf8mb4",
+            autocommit=True,
+        )
+        try:
+            cursor = connection.cursor()
+            for statement in statements:
+                await cursor.execute(statement)
+            return list(await cursor.fetchall())
+        finally:
+            await connection.ensure_closed()
+
+    async def make(self, words: str = "CHARACTER SET utf8mb4") -> str:
+        """Make an empty database and return its name."""
+        name = next(self._names)
+        await self.run(f"CREATE DATABASE {name} {words}")
+        return name
+
+    async def drop(self, name: str) -> None:
+        await self.run(f"DROP DATABASE {name}")
+
+    async def emptied(self) -> str:
+        """Return the name of a database with its tables, and nothing in them."""
+        if not self.ready:
+            name = await self.make()
+            await (await mysql.open_storage(self.config(name))).close()
+            tables = await self.run("SHOW TABLES", database=name)
+            self.clear = [
+                f"DELETE FROM `{table}`"
+                for (table,) in tables
+                if not table.endswith("migrations")
+            ]
+            self.ready = name
+        await self.run(*self.clear, database=self.ready)
+        return self.ready
+
+
+def prepare_users(server: servers.Server) -> MySQLPlace:
+    place = MySQLPlace(server)
+    grant = "GRANT ALL ON *.* TO 'dex'@'{0}' IDENTIFIED BY 'pä\\'ss'"
+    asyncio.run(place.run(*(grant.format(host) for host in ("127.0.0.1", "localhost"))))
+    return place
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def mysql_server(authority: trustme.CA) -> Iterator[servers.Server]:
+    """A server that speaks TLS to who wants it."""
+    certificate = authority.issue_cert("localhost", common_name="localhost")
+    # Not among pytest's own: the server runs as somebody else.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "cert").write_bytes(certificate.cert_chain_pems[0].bytes())
+        (folder / "key").write_bytes(certificate.private_key_pem.bytes())
+        (folder / "ca").write_bytes(authority.cert_pem.bytes())
+        options = [f"--ssl-{name}={folder / name}" for name in ("cert", "key", "ca")]
+        with running(lambda: servers.mariadb(*options), "mariadb-server") as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def mysql_place(mysql_server: servers.Server) -> MySQLPlace:
+    place = MySQLPlace(mysql_server)
+    users = [("dex", ""), ("tls", "REQUIRE SSL"), ("certified", "REQUIRE X509")]
+    grants = [
+        f"GRANT ALL ON *.* TO '{user}'@'{host}' IDENTIFIED BY 'pä\\'ss' {words}"
+        for user, words in users
+        for host in ("127.0.0.1", "localhost")
+    ]
+    asyncio.run(place.run(*grants))
+    return place
+
+
+@pytest.fixture
+async def as_strict_as_mysql_8(mysql_place: MySQLPlace) -> AsyncIterator[None]:
+    """New connections begin with the mode that MySQL 8 has by default."""
+    ((before,),) = await mysql_place.run("SELECT @@global.sql_mode")
+    await mysql_place.run(f"SET GLOBAL sql_mode = '{MYSQL_8}'")
+    yield
+    await mysql_place.run(f"SET GLOBAL sql_mode = '{before}'")
+
+
+@pytest.fixture
+async def mysql_empty(mysql_place: MySQLPlace) -> AsyncIterator[str]:
+    """A database without tables, which takes ``a`` for ``A``."""
+    name = await mysql_place.make("CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
+    yield name
+    await mysql_place.drop(name)
+
+
+@pytest.fixture
+async def mysql_ready(mysql_place: MySQLPlace) -> str:
+    """A database with its tables, and nothing in them."""
+    return await mysql_place.emptied()
