@@ -62,9 +62,10 @@ def test_the_development_configuration_fits_the_app():
 def development(folder, issuer_port, telemetry_port, app):
     """Write the development configuration for other ports and another database."""
     text = (EXAMPLES / "config-dev.yaml").read_text("utf-8")
-    text = text.replace("127.0.0.1:5556", f"127.0.0.1:{issuer_port}")
-    text = text.replace("127.0.0.1:5558", f"127.0.0.1:{telemetry_port}")
-    text = text.replace("http://127.0.0.1:5555", app)
+    app_port = app.rpartition(":")[2]
+    ports = {"5555": app_port, "5556": issuer_port, "5558": telemetry_port}
+    # All at once: a new port may begin like an old one.
+    text = re.sub(r"(?<=127\.0\.0\.1:)\d+", lambda old: str(ports[old[0]]), text)
     text = text.replace("var/sqlite/dex.db", str(folder / "new" / "dex.db"))
     file = folder / "config.yaml"
     file.write_text(text, "utf-8")

@@ -42,16 +42,13 @@ class Site:
 @pytest_asyncio.fixture
 async def site(tmp_path):
     """Serve both as the README does, elsewhere and with an empty database."""
-    port = unused_port()
-    app, issuer = f"http://127.0.0.1:{unused_port()}", f"http://127.0.0.1:{port}/dex"
+    ports = {port: unused_port() for port in ("5555", "5556", "5558")}
+    app = f"http://127.0.0.1:{ports['5555']}"
+    issuer = f"http://127.0.0.1:{ports['5556']}/dex"
     text = (EXAMPLES / "config-dev.yaml").read_text("utf-8")
-    for old, new in (
-        ("127.0.0.1:5556", f"127.0.0.1:{port}"),
-        ("127.0.0.1:5558", f"127.0.0.1:{unused_port()}"),
-        ("http://127.0.0.1:5555", app),
-        ("var/sqlite/dex.db", str(tmp_path / "dex.db")),
-    ):
-        text = text.replace(old, new)
+    # All at once: a new port may begin like an old one.
+    text = re.sub(r"(?<=127\.0\.0\.1:)\d+", lambda old: str(ports[old[0]]), text)
+    text = text.replace("var/sqlite/dex.db", str(tmp_path / "dex.db"))
     file = tmp_path / "config.yaml"
     file.write_text(text, "utf-8")
     process = await asyncio.create_subprocess_exec(
@@ -59,15 +56,18 @@ async def site(tmp_path):
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+    told = b""
     try:
-        told = await asyncio.wait_for(process.stdout.readuntil(b"stops both."), 60)
-    except asyncio.IncompleteReadError as ended:
-        raise AssertionError(ended.partial.decode()) from None
-    reading = asyncio.create_task(process.stdout.read())
-    try:
+        async with asyncio.timeout(60):
+            while b"stops both." not in told:
+                line = await process.stdout.readline()
+                assert line, told.decode()
+                told += line
+        reading = asyncio.create_task(process.stdout.read())
         yield Site(app, issuer)
     finally:
-        process.send_signal(signal.SIGTERM)
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
         code = await asyncio.wait_for(process.wait(), 60)
     assert code == 0, (told + await reading).decode()
 
