@@ -16,6 +16,7 @@ from dexcore_storage_sql import (
     SQLite3,
     SQLiteStorage,
     dex_storage_types,
+    mysql,
     open_storage,
     postgres,
 )
@@ -248,3 +249,25 @@ async def test_broken_rows_in_postgres_are_named(
     [broken] = found.unreadable
     assert (broken.kind, broken.key) == ("client", "bad")
     assert "s3cr3t" not in str(found)
+
+
+# — MariaDB ----------------------------------------------------------------------------
+
+
+async def test_mariadb_is_read_and_left_as_it_is(
+    mysql_place: Any, mysql_empty: str
+) -> None:
+    [offer] = mysql.dex_storage_types()
+    assert offer.inspect is not None
+    config = mysql_place.config(mysql_empty)
+    empty = await offer.inspect(config, StorageContext())
+    assert empty.flavour.startswith("MariaDB ")
+    assert empty.levels[0].found == 0
+    assert len(empty.doubts) == 1
+    storage = await mysql.open_storage(config)
+    await storage.clients.create(Client("app"))
+    await storage.close()
+    found = await offer.inspect(config, StorageContext())
+    assert found.levels[0].found == found.levels[0].known
+    assert found.counts["client"] == 1
+    assert found.doubts == found.unreadable == found.changes == ()

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import importlib
 
+from typing import Any
+
 import attrs
 
 from dexcore import hookimpl
 from dexcore.options import InvalidOption
-from dexcore.storage import Storage, StorageContext, StorageError, StorageType
+from dexcore.storage import (
+    Inspection,
+    Storage,
+    StorageContext,
+    StorageError,
+    StorageType,
+)
 
 from ..network import SSL, Network
 
@@ -55,7 +63,7 @@ class MySQL(Network):
 @hookimpl
 def dex_storage_types() -> list[StorageType[MySQL]]:
     """Offer ``mysql``."""
-    return [StorageType("mysql", MySQL, _open)]
+    return [StorageType("mysql", MySQL, _open, _inspect)]
 
 
 async def open_storage(config: MySQL, *, returning: bool | None = None) -> Storage:
@@ -65,15 +73,23 @@ async def open_storage(config: MySQL, *, returning: bool | None = None) -> Stora
     Raises ``StorageUnavailable`` if the server cannot be reached, ``StorageError`` if
     the database was made by a newer version, or asyncmy is not installed.
     """
-    try:
-        storage = importlib.import_module(f"{__name__}.storage")
-    except ImportError as error:
-        raise StorageError(
-            f"{error}. To use MySQL: pip install 'dexcore-storage-sql[mysql]'"
-        ) from error
-    opened: Storage = await storage.open_storage(config, returning)
+    opened: Storage = await _imported("storage").open_storage(config, returning)
     return opened
 
 
 async def _open(config: MySQL, context: StorageContext) -> Storage:
     return await open_storage(config)
+
+
+async def _inspect(config: MySQL, context: StorageContext) -> Inspection:
+    found: Inspection = await _imported("looking").look(config)
+    return found
+
+
+def _imported(module: str) -> Any:
+    try:
+        return importlib.import_module(f"{__name__}.{module}")
+    except ImportError as error:
+        raise StorageError(
+            f"{error}. To use MySQL: pip install 'dexcore-storage-sql[mysql]'"
+        ) from error
