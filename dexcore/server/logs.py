@@ -73,7 +73,7 @@ def configure(options: Logger, stream: BinaryIO | None = None) -> Lines:
     Raises :class:`~dexcore.errors.ConfigError`.
     """
     level = level_of(options.level)
-    lines = Lines(stream or sys.stderr.buffer, formatter(options))
+    lines = Lines(stream or _standard_error(), formatter(options))
     # What our records never show is not collected for them either.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     if sys.version_info >= (3, 12):
@@ -153,9 +153,13 @@ class Lines(logging.Handler):
     def _write(self, lines: list[str]) -> None:
         if self._lost:
             lines = [self.format(_loss(self._lost)), *lines]
-        text = "".join(lines)
+        rest = memoryview("".join(lines).encode("utf-8", "backslashreplace"))
         try:
-            self.stream.write(text.encode("utf-8", "backslashreplace"))
+            while rest:
+                written = self.stream.write(rest)
+                if not written:
+                    raise BlockingIOError  # what reads us does not
+                rest = rest[written:]
             self.stream.flush()
         except OSError:
             # A full disk or a closed pipe stops the log, not what is logged.
@@ -176,6 +180,13 @@ class Lines(logging.Handler):
             self.flush()
         else:
             self._timer = loop.call_later(PATIENCE, self.flush)
+
+
+def _standard_error() -> BinaryIO:
+    # Without its buffer: what could not be written would stay there, come later after
+    # all, and at the end make the interpreter exit with 120.
+    buffered = sys.stderr.buffer
+    return getattr(buffered, "raw", buffered)
 
 
 def _loss(lines: int) -> logging.LogRecord:
