@@ -294,6 +294,8 @@ async def test_on_a_phone_every_page_fits(open_page, site):
     seen = []
 
     async def fits() -> None:
+        # Without its style sheet a page is as wide as its longest token.
+        await page.wait_for_load_state("load")
         wide = await page.evaluate("document.documentElement.scrollWidth")
         assert wide <= PHONE["width"], f"{page.url} is {wide} pixels wide"
         for target in await page.locator("a, button, input:visible").all():
