@@ -7,7 +7,7 @@ import base64
 import contextlib
 import itertools
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,9 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture
-def opened(kube_apiserver: Any, tmp_path: Path) -> Callable[..., Awaitable[Storage]]:
+async def opened(
+    kube_apiserver: Any, tmp_path: Path
+) -> AsyncIterator[Callable[..., Awaitable[Storage]]]:
     """Return what opens a storage in a namespace of this test."""
     count = itertools.count()
 
@@ -55,7 +57,13 @@ def opened(kube_apiserver: Any, tmp_path: Path) -> Callable[..., Awaitable[Stora
             Kubernetes(kube_config_file=str(file), crd_handling=crd_handling)  # type: ignore[arg-type]
         )
 
-    return open
+    yield open
+    # A connection that was left off over TLS is closed when the server says so too; the
+    # loop must not end before.
+    selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+    async with asyncio.timeout(10):
+        while len(selector.get_map()) > 1:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
 
 
 class TestContract(DurableCases, StorageContract):

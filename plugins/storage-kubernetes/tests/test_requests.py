@@ -164,9 +164,9 @@ async def test_a_record_the_server_refuses_is_not_tried_for_ever(
 
 
 async def test_a_record_others_change_all_the_time_is_given_up(
-    impatient: KubernetesStorage, server: ApiServer
+    storage: KubernetesStorage, impatient: KubernetesStorage, server: ApiServer
 ) -> None:
-    await impatient.refresh_tokens.create(RefreshToken("r", "c"))
+    await storage.refresh_tokens.create(RefreshToken("r", "c"))
     server.answer(409, times=10_000, method="PUT", path=TOKENS)
     with pytest.raises(StorageUnavailable, match="Others change this refresh_token"):
         await impatient.refresh_tokens.update("r", change=renamed)
