@@ -45,6 +45,7 @@ TEST = [
 CLIENTS = [
     "authlib>=1.6",
     "flask>=3.1",
+    "kubernetes>=35",
     "mozilla-django-oidc>=5",
     "pyjwt[crypto]>=2.10",
     "requests>=2.32",

@@ -1,4 +1,4 @@
-"""Apps written in Python log in: Authlib, requests-oauthlib, PyJWT."""
+"""Apps in Python log in: Authlib, requests-oauthlib, PyJWT, Kubernetes' client."""
 
 from __future__ import annotations
 
@@ -186,3 +186,47 @@ def test_requests_oauthlib_logs_in_refreshes_and_asks_for_userinfo(provider):
         assert verified(provider, refreshed["id_token"])["sub"] == claims["sub"]
         userinfo = session.get(provider.metadata["userinfo_endpoint"]).json()
         assert userinfo["email"] == provider.email
+
+
+def test_the_python_client_of_kubernetes_gets_a_new_id_token(provider):
+    """Its ``auth-provider: oidc`` sends the client's secret twice."""
+    from kubernetes.client import Configuration
+    from kubernetes.config.kube_config import KubeConfigLoader
+    from requests_oauthlib import OAuth2Session
+
+    app = OAuth2Session(
+        provider.client_id, redirect_uri=provider.redirect_uri, scope=provider.scopes
+    )
+    url, _ = app.authorization_url(provider.metadata["authorization_endpoint"])
+    tokens = app.fetch_token(
+        provider.metadata["token_endpoint"],
+        authorization_response=provider.log_in(url),
+        client_secret=provider.client_secret,
+    )
+    # It looks at the expiry only, so any header and signature will do.
+    expired = base64.urlsafe_b64encode(b'{"exp":1}').decode().rstrip("=")
+    user = {
+        "idp-issuer-url": provider.issuer,
+        "client-id": provider.client_id,
+        "client-secret": provider.client_secret,
+        "id-token": f"e30.{expired}.",
+        "refresh-token": tokens["refresh_token"],
+    }
+    loader = KubeConfigLoader(
+        {
+            "current-context": "here",
+            "contexts": [{"name": "here", "context": {"cluster": "k", "user": "jane"}}],
+            "clusters": [{"name": "k", "cluster": {"server": "http://127.0.0.1:1"}}],
+            "users": [
+                {
+                    "name": "jane",
+                    "user": {"auth-provider": {"name": "oidc", "config": user}},
+                }
+            ],
+        }
+    )
+    configuration = Configuration()
+    loader.load_and_set(configuration)
+    (bearer,) = configuration.api_key.values()
+    claims = verified(provider, bearer.removeprefix("Bearer "))
+    assert claims["email"] == provider.email

@@ -53,8 +53,17 @@ def test_a_client_without_a_secret_just_says_who_it_is() -> None:
     assert credentials(basic("app", ""), {}) == expected
 
 
-def test_the_form_may_repeat_the_id() -> None:
-    found = credentials(basic("app", "s3cret"), {"client_id": "app"})
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"client_id": "app"},
+        {"client_id": "app", "client_secret": "s3cret"},
+        {"client_secret": "s3cret"},
+    ],
+)
+def test_the_form_may_repeat_what_the_header_says(form: dict[str, str]) -> None:
+    found = credentials(basic("app", "s3cret"), form)
+    assert (found.client_id, found.secret) == ("app", "s3cret")
     assert found.method == "client_secret_basic"
 
 
@@ -62,9 +71,9 @@ def test_the_form_may_repeat_the_id() -> None:
     "form",
     [
         {"client_id": "other"},
-        {"client_id": "app", "client_secret": "s3cret"},
-        {"client_secret": "s3cret"},
+        {"client_id": "other", "client_secret": "s3cret"},
         {"client_id": "app", "client_secret": "another"},
+        {"client_secret": "another"},
     ],
 )
 def test_two_ways_at_once_are_refused(form: dict[str, str]) -> None:
