@@ -114,3 +114,12 @@ def test_a_flood_of_addresses_does_not_grow_memory(clock: Clock) -> None:
     assert not guard.allow("client 999")
     assert not guard.allow("client 901")
     assert guard.allow("client 0"), "the one seen longest ago was forgotten"
+
+
+def test_an_account_is_guarded_against_a_whole_network():
+    """Whoever owns an IPv6 network guesses one password from many addresses."""
+    guard = Guard(rate=1, burst=1, clock=lambda: 0)
+    guard.check("2001:db8:0:1::1", about="local jane")
+    assert not guard.allow("2001:db8:0:1::2", about="local jane")
+    assert guard.allow("2001:db8:0:1::2", about="local john")
+    assert guard.allow("2001:db8:0:2::1", about="local jane")

@@ -12,6 +12,7 @@ import time
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 
 import attrs
 
@@ -20,7 +21,10 @@ from ..errors import TooManyRequests
 #: More keys than this and the one seen longest ago is forgotten: 2 MB at most.
 KEYS = 10_000
 
+_Key = tuple[str, str]
 
+
+@lru_cache(1000)
 def network(address: str) -> str:
     """Return what of a client's address counts as one client.
 
@@ -43,54 +47,55 @@ def network(address: str) -> str:
 class Guard:
     """Token buckets of one kind: ``rate`` tokens a second, ``burst`` at most.
 
-    A key may be a client's address, of which :func:`network` counts.  ``clock`` returns
-    seconds and never goes back.
+    A key is a client's address, of which :func:`network` counts, and perhaps *about*:
+    what it is about that this client does.  ``clock`` returns seconds and never goes
+    back.
     """
 
     rate: float
     burst: float
     keys: int = KEYS
     clock: Callable[[], float] = time.monotonic
-    _buckets: OrderedDict[str, tuple[float, float]] = attrs.field(
+    _buckets: OrderedDict[_Key, tuple[float, float]] = attrs.field(
         factory=OrderedDict, init=False, repr=False, eq=False
     )
 
-    def allow(self, key: str, cost: float = 1) -> bool:
-        """Take *cost* tokens out of the bucket of *key*, if they are there."""
-        key = network(key)
+    def allow(self, address: str, cost: float = 1, *, about: str = "") -> bool:
+        """Take *cost* tokens out of the bucket, if they are there."""
+        key = (network(address), about)
         tokens = self._tokens(key)
         if tokens < cost:
             return False
         self._keep(key, tokens - cost)
         return True
 
-    def check(self, key: str, cost: float = 1) -> None:
+    def check(self, address: str, cost: float = 1, *, about: str = "") -> None:
         """Do as :meth:`allow`, or raise ``TooManyRequests``, which says when to retry.
 
         To count only failures, check before the attempt and :meth:`give_back` after a
         success: then parallel attempts cannot outrun the count.
         """
-        if not self.allow(key, cost):
+        if not self.allow(address, cost, about=about):
             raise TooManyRequests(
                 "Too many requests. Try again later.",
-                retry_after=self.wait(key, cost),
+                retry_after=self.wait(address, cost, about=about),
             )
 
-    def wait(self, key: str, cost: float = 1) -> int:
+    def wait(self, address: str, cost: float = 1, *, about: str = "") -> int:
         """Return in how many whole seconds *cost* tokens will be there."""
-        missing = cost - self._tokens(network(key))
+        missing = cost - self._tokens((network(address), about))
         return max(math.ceil(missing / self.rate), 0)
 
-    def give_back(self, key: str, cost: float = 1) -> None:
-        """Put *cost* tokens back into the bucket of *key*."""
-        key = network(key)
+    def give_back(self, address: str, cost: float = 1, *, about: str = "") -> None:
+        """Put *cost* tokens back into the bucket."""
+        key = (network(address), about)
         self._keep(key, min(self._tokens(key) + cost, self.burst))
 
-    def _tokens(self, key: str) -> float:
+    def _tokens(self, key: _Key) -> float:
         tokens, at = self._buckets.get(key, (self.burst, 0.0))
         return min(tokens + (self.clock() - at) * self.rate, self.burst)
 
-    def _keep(self, key: str, tokens: float) -> None:
+    def _keep(self, key: _Key, tokens: float) -> None:
         self._buckets[key] = (tokens, self.clock())
         self._buckets.move_to_end(key)
         if len(self._buckets) > self.keys:

@@ -42,6 +42,8 @@ _LEVEL = re.compile(r"(DEBUG|INFO|WARN|ERROR)([+-]\d+)?", re.IGNORECASE)
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "ERROR": 40}
 _NAMES = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "ERROR"}
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
+# Spaces and equals signs need quotes around them and nothing more.
+_WORDS = re.compile(r"[ !#-\[\]-~]*")
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -400,6 +402,8 @@ def quoted(text: str) -> str:
     """Return *text* as a logfmt value: as it is, or in quotes with escapes."""
     if _PLAIN.fullmatch(text):
         return text
+    if _WORDS.fullmatch(text):
+        return f'"{text}"'
     if text and text.isprintable() and not set(text) & set(' ="\\'):
         return text
     return '"' + "".join(map(_escaped, text)) + '"'

@@ -225,12 +225,11 @@ class Login(Step):
     ) -> Passed:
         form = await read_form(web_request)
         username = form.get("login", "")
-        suspect = (
-            f"{web_request.get(ADDRESS, '')} {opened.record.id} {username.lower()}"
-        )
+        address = web_request.get(ADDRESS, "")
+        account = f"{opened.record.id} {username.lower()}"
         # Only failures count; taken ahead, so that parallel guesses count too.
         try:
-            self.guard.check(suspect)
+            self.guard.check(address, about=account)
         except TooManyRequests:
             self.logins.refused(flow, "Too many failed tries.", user=username)
             raise
@@ -242,14 +241,16 @@ class Login(Step):
                 connector.login(scopes_of(flow.request), username, password),
             )
         except (StorageUnavailable, TemporarilyUnavailable, UpstreamUnavailable):
-            self.guard.give_back(suspect)  # nobody has looked at the password
+            self.guard.give_back(
+                address, about=account
+            )  # nobody has looked at the password
             raise
         if identity is None:
             self.logins.refused(flow, "Invalid credentials.", user=username)
             return await self._page(
                 web_request, flow, opened, status=401, username=username
             )
-        self.guard.give_back(suspect)
+        self.guard.give_back(address, about=account)
         return self.logins.established(flow, identity)
 
     async def _negotiated(
