@@ -205,7 +205,10 @@ def _plain(raised: web.HTTPException) -> web.Response:
 
 
 def _size(response: web.StreamResponse) -> int:
-    body = getattr(response, "body", None)
-    if isinstance(body, (bytes, bytearray)):
-        return len(body)
+    if isinstance(response, web.Response):
+        body = response.body
+        if body is None:
+            return 0  # a redirect; aiohttp would look for its length for long
+        if isinstance(body, (bytes, bytearray)):
+            return len(body)
     return response.content_length or 0
