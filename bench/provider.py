@@ -29,7 +29,8 @@ class Account:
     With several ``connectors`` the users are spread over them, so that they are
     different people.  Refresh tokens are asked for through ``refresh_connectors``, for
     ``refresh_clients`` in turn: dex's refresh never ends where the connector remembers
-    nothing about a user, nor does the second one of a token.
+    nothing about a user, nor does the second one of a token.  Five, because what a user
+    holds is read with each: few people use more applications offline.
     """
 
     client_id: str = "bench"
@@ -37,7 +38,7 @@ class Account:
     redirect_uri: str = "http://127.0.0.1:1/callback"
     connectors: tuple[str, ...] = tuple(f"mock-{n:02}" for n in range(16))
     refresh_connectors: tuple[str, ...] = tuple(f"callback-{n:02}" for n in range(16))
-    refresh_clients: tuple[str, ...] = tuple(f"bench-{n:02}" for n in range(40))
+    refresh_clients: tuple[str, ...] = tuple(f"bench-{n:02}" for n in range(5))
     username: str = "jane"
     password: str = "password"
     scope: str = "openid email profile groups offline_access"
