@@ -84,6 +84,14 @@ class Callback:
 
 
 @attrs.frozen
+class Document:
+    """Something to publish: its bytes and their media type."""
+
+    body: bytes
+    content_type: str
+
+
+@attrs.frozen
 class Challenge:
     """Ask the browser to negotiate (RFC 4559): answer 401 with this header."""
 
@@ -164,18 +172,34 @@ class NegotiateConnector(Connector):
         """Return who this is, a challenge to answer with, or ``None`` (the form)."""
 
 
+class MetadataConnector(Connector):
+    """Describes our side to the upstream provider: SAML metadata, a client's keys."""
+
+    @abstractmethod
+    async def metadata(self, callback_url: str) -> Document:
+        """Return what anybody may read at ``<issuer>/connectors/{id}/metadata``.
+
+        *callback_url* is where the upstream provider sends browsers back to.
+        """
+
+
 @attrs.frozen
 class ConnectorContext:
     """What the server lends a connector while it opens.
 
-    ``storage`` holds users (``passwords``) and the replay cache (``replays``);
-    ``passwords`` hashes and verifies beside the event loop.
+    ``storage`` holds users (``passwords``) and the replay cache (``replays``), in which
+    ``create(Replay(id, expiry))`` raises ``AlreadyExists`` for a message that has been
+    accepted, on all replicas; choose ids that no other connector chooses, and an expiry
+    after which the message is no longer accepted anyway.  ``passwords`` hashes and
+    verifies beside the event loop.  ``timeout`` is how long one request to the upstream
+    may take (seconds): give it to your :class:`~dexcore.http.HttpClient`.
     """
 
     id: str
     storage: Collections
     log: logging.Logger
     passwords: Passwords | None = None
+    timeout: float = 10.0
 
 
 @attrs.frozen

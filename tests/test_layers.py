@@ -59,6 +59,7 @@ LAYERS = [
         "dexcore.server.grants",
         "dexcore.server.home",
         "dexcore.server.introspection",
+        "dexcore.server.metadata",
         "dexcore.server.revocation",
         "dexcore.server.userinfo",
     ),

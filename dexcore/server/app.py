@@ -40,6 +40,7 @@ from .guard import Guard
 from .health import Health
 from .home import HomePage
 from .introspection import IntrospectionEndpoint
+from .metadata import MetadataEndpoint
 from .metrics import Metrics, open_metrics
 from .middleware import combined
 from .parts import Now, Parts, open_parts
@@ -148,6 +149,7 @@ def _public(parts: Parts, health: Health, metrics: Metrics) -> Application:
     )
     userinfo = UserinfoEndpoint(tokens.access, parts.strict)
     token = TokenEndpoint(parts.clients, grants, parts.audit)
+    metadata = MetadataEndpoint(parts.connectors, issuer)
     home = HomePage(parts.pages, issuer, bool(parts.signups))
     below = issuer.path
     well_known = "/.well-known/oauth-authorization-server"
@@ -184,6 +186,7 @@ def _public(parts: Parts, health: Health, metrics: Metrics) -> Application:
     route(below("/healthz"), channels.front(health.public))
     for path, handler in _authorization(parts).routes():
         route(below(path), channels.front(handler))
+    route(below("/connectors/{connector}/metadata"), channels.front(metadata.show))
     if parts.signups:
         for path, handler in _signup(parts).routes():
             route(below(path), channels.front(handler))
