@@ -16,90 +16,46 @@ be called from sync and async tests alike.
 
 from __future__ import annotations
 
-import asyncio
-import socket
-
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import attrs
-import orjson
 import pytest
 
-from aiohttp import ClientSession, web
-from aiohttp.typedefs import Handler
-
 from ..config import Config, ConnectorEntry, OAuth2, Plugged
-from ..errors import PluginError
 from ..oauth2.ids import new_id
-from ..oauth2.times import utcnow
-from ..plugins import Plugins, find
-from ..server.app import Server, open_server
-from ..server.listen import open_runner
-from ..storage import Client, NotFound
+from ..storage import Client
 from .background import Background
 from .browser import Browser, Landing
 from .keys import TestOnlySigner
 from .people import NAME, PASSWORD, People, TestingPlugin, User
-from .tokens import TokenError, Tokens, proof_of
+from .serving import CLIENT_ID, CLIENT_SECRET, Clock, Failure, Served
+from .tokens import TokenError, Tokens
 
 __all__ = ["Clock", "OIDCProvider", "Tokens", "User", "oidc_provider", "oidc_providers"]
 
-CLIENT_ID = "app"
-CLIENT_SECRET = "secret"
 REDIRECT_URI = "http://127.0.0.1/callback"
 EMAIL = "jane@example.com"
 SCOPES = "openid email profile groups offline_access"
 
 
-class Clock:
-    """The provider's clock: it goes on by itself, and can be moved."""
-
-    def __init__(self) -> None:
-        self.offset = timedelta(0)
-
-    def now(self) -> datetime:
-        """Return what time the provider believes it is."""
-        return utcnow() + self.offset
-
-    def advance(self, seconds: float) -> None:
-        """Move the clock by *seconds*, back if negative."""
-        self.offset += timedelta(seconds=seconds)
-
-
-@attrs.frozen
-class _Failure:
-    """What goes wrong at paths that begin with ``path``."""
-
-    path: str = ""
-    slow: float = 0.0
-    status: int = 0
-
-    def concerns(self, path: str) -> bool:
-        return path.startswith(self.path)
-
-
-class OIDCProvider:
+class OIDCProvider(Served):
     """A provider on a loopback port.  There is a client ``app`` from the start.
 
     ``requests`` lists what was asked of it, as ``"GET /keys"``.
     """
 
     def __init__(self, background: Background, settings: Mapping[str, Any]) -> None:
-        self.clock = Clock()
-        self.requests: list[str] = []
         self.users: dict[str, User] = {}
-        self.issuer = ""
-        self._background = background
         self._signer = TestOnlySigner()
-        self._failures: list[_Failure] = []
-        self._server: Server | None = None
-        self._runner: web.AppRunner | None = None
-        self._session: ClientSession | None = None
-        background.call(self._open(settings))
+        super().__init__(
+            background,
+            lambda issuer: attrs.evolve(_config(issuer), **settings),
+            [TestingPlugin(self._signer, People(self.users))],
+            redirect_uri=REDIRECT_URI,
+        )
 
     # — who there is -------------------------------------------------------------------
 
@@ -128,16 +84,13 @@ class OIDCProvider:
         trusted_peers: Iterable[str] = (),
     ) -> Client:
         """Register a client; one of that id before is replaced."""
-        client = Client(
-            id=client_id,
-            secret="" if public else secret,
-            redirect_uris=tuple(redirect_uris),
+        return super().add_client(
+            client_id,
+            secret=secret,
+            redirect_uris=redirect_uris,
             public=public,
-            trusted_peers=tuple(trusted_peers),
-            name=client_id,
+            trusted_peers=trusted_peers,
         )
-        self._background.call(self._add_client(client))
-        return client
 
     # — tokens -------------------------------------------------------------------------
 
@@ -157,29 +110,12 @@ class OIDCProvider:
         asked = scopes if isinstance(scopes, str) else " ".join(scopes)
         return self._background.call(self._token(email, asked, client_id, nonce))
 
-    def refresh(self, tokens: Tokens, *, client_id: str = CLIENT_ID) -> Tokens:
-        """Return the tokens that the refresh token of *tokens* is good for."""
-        form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
-        return self._background.call(self._ask_for_tokens(form, client_id))
-
     def login(self, url: str, *, email: str = EMAIL, approve: bool = True) -> Landing:
         """Log *email* in at an app's authorization request *url*.
 
         Returns where the browser is sent back to: ``landing.url``, ``landing.params``.
         """
         return self._background.call(self._login(url, email, approve))
-
-    @property
-    def discovery(self) -> dict[str, Any]:
-        """What the provider says about itself (OpenID Connect Discovery section 4)."""
-        return self._background.call(
-            self._get("/.well-known/openid-configuration"),
-        )
-
-    @property
-    def jwks(self) -> dict[str, Any]:
-        """The keys it publishes (RFC 7517 section 5)."""
-        return self._background.call(self._get("/keys"))
 
     # — what may happen ----------------------------------------------------------------
 
@@ -204,78 +140,18 @@ class OIDCProvider:
         tokens are signed with a key that is no longer published.  *wrong_aud*: tokens
         are for this audience.
         """
-        failure, signer = _Failure(path, slow, status), self._signer
+        failure, signer = Failure(path, slow, status), self._signer
         before = signer.withdrawn, signer.wrong_aud
-        self._failures.append(failure)
+        self.failures.append(failure)
         signer.withdrawn = expired_key or signer.withdrawn
         signer.wrong_aud = wrong_aud or signer.wrong_aud
         try:
             yield
         finally:
-            self._failures.remove(failure)
+            self.failures.remove(failure)
             signer.withdrawn, signer.wrong_aud = before
 
-    def close(self) -> None:
-        """Stop serving."""
-        self._background.call(self._close())
-
-    def __enter__(self) -> OIDCProvider:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     # — in the thread ------------------------------------------------------------------
-
-    async def _open(self, settings: Mapping[str, Any]) -> None:
-        listening = socket.create_server(("127.0.0.1", 0))
-        self.issuer = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        plugin = TestingPlugin(self._signer, People(self.users))
-        config = attrs.evolve(_config(self.issuer), **settings)
-        try:
-            self._server = await _opened(config, find(plugin), self.clock.now)
-        except BaseException:
-            listening.close()
-            raise
-        self._server.web.middlewares.insert(0, self._going_wrong())
-        self._runner = await open_runner(self._server.web)
-        await web.SockSite(self._runner, listening).start()
-        await self._server.start()
-        await self._add_client(
-            Client(CLIENT_ID, CLIENT_SECRET, (REDIRECT_URI,), name=CLIENT_ID)
-        )
-
-    def _going_wrong(self) -> Callable[..., Any]:
-        @web.middleware
-        async def middleware(
-            request: web.Request, handler: Handler
-        ) -> web.StreamResponse:
-            self.requests.append(f"{request.method} {request.path}")
-            for failure in [f for f in self._failures if f.concerns(request.path)]:
-                await asyncio.sleep(failure.slow)
-                if failure.status:
-                    return web.Response(status=failure.status)
-            return await handler(request)
-
-        return middleware
-
-    async def _close(self) -> None:
-        if self._session:
-            await self._session.close()
-        if self._runner:
-            await self._runner.cleanup()
-        if self._server:
-            await self._server.close()
-
-    @property
-    def _clients(self) -> Any:
-        assert self._server is not None
-        return self._server.parts.storage.clients
-
-    async def _add_client(self, client: Client) -> None:
-        await self._clients.update_or_create(
-            client.id, change=lambda _: client, first=client
-        )
 
     def _user(self, email: str) -> User:
         return self.users.get(email.lower()) or self.add_user(email)
@@ -312,33 +188,6 @@ class OIDCProvider:
             client_id,
         )
 
-    async def _client(self, client_id: str) -> Client:
-        try:
-            client: Client = await self._clients.get(client_id)
-        except NotFound:
-            raise LookupError(f"No client is called {client_id!r}: add it.") from None
-        return client
-
-    async def _ask_for_tokens(self, form: dict[str, str], client_id: str) -> Tokens:
-        client = await self._client(client_id)
-        headers, proof = proof_of(client)
-        async with self._opened_session().post(
-            f"{self.issuer}/token", data={**form, **proof}, headers=headers
-        ) as response:
-            body = await response.read()
-        return Tokens.of(response.status, body)
-
-    async def _get(self, path: str) -> dict[str, Any]:
-        async with self._opened_session().get(self.issuer + path) as response:
-            response.raise_for_status()
-            found: dict[str, Any] = orjson.loads(await response.read())
-            return found
-
-    def _opened_session(self) -> ClientSession:
-        if self._session is None:
-            self._session = ClientSession()
-        return self._session
-
 
 class OIDCProviders:
     """Opens providers, all in one thread."""
@@ -363,19 +212,6 @@ def _config(issuer: str) -> Config:
         connectors=(ConnectorEntry(NAME, "people", "People"),),
         oauth2=OAuth2(skip_approval_screen=True),
     )
-
-
-async def _opened(
-    config: Config, plugins: Plugins, now: Callable[[], datetime]
-) -> Server:
-    try:
-        return await open_server(config, plugins, now=now, environ={})
-    except PluginError as error:
-        if config.storage.type != "memory":
-            raise
-        raise PluginError(
-            f"{error} (The fixture oidc_provider needs dexcore-storage-memory.)"
-        ) from error
 
 
 @pytest.fixture(scope="session")
