@@ -51,7 +51,13 @@ CLIENTS = [
     "requests>=2.32",
     "requests-oauthlib>=2",
 ]
-TYPES = ["mypy>=2.4,<3", "types-pyyaml", "types-requests", "types-jsonschema"]
+TYPES = [
+    "mypy>=2.4,<3",
+    "types-pyyaml",
+    "types-requests",
+    "types-jsonschema",
+    "playwright>=1.60,<2",
+]
 LINT = ["ruff>=0.17,<0.18"]
 
 

@@ -12,22 +12,13 @@ import pytest
 import pytest_asyncio
 
 from aiohttp.test_utils import unused_port
-from playwright.async_api import Locator, Page, async_playwright, expect
+from playwright.async_api import Locator, Page, expect
+
+from dexcore.testing.chromium import PHONE, chromium
+from dexcore.testing.chromium import fits as fits_its_window
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-# Nothing of it may be looked up, updated or reported to anybody.
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
-PHONE = {"width": 360, "height": 640}
 EMAIL, PASSWORD = "New.User@Example.com", "password123"
 
 
@@ -76,34 +67,8 @@ async def site(tmp_path):
 async def open_page(requires_program, site):
     """Return what opens a page in a browser of its own; nothing may complain in it."""
     program = requires_program("chromium", install="apt-get install chromium")
-    complaints = []
-
-    def watch(page: Page) -> None:
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text))
-        page.on("request", lambda request: told(request.url))
-
-    def told(url: str) -> None:
-        if not url.startswith((f"{site.app}/", f"{site.issuer}", "data:")):
-            complaints.append(f"asked {url}")
-
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=program, args=CHROMIUM
-        )
-
-        async def open_page(**options: object) -> Page:
-            context = await browser.new_context(**options)
-            page = await context.new_page()
-            page.set_default_timeout(15_000)
-            watch(page)
-            return page
-
+    async with chromium(program, [f"{site.app}/", site.issuer]) as open_page:
         yield open_page
-        await browser.close()
-    # What is refused is answered with such a status.
-    refused = re.compile(r"Failed to load resource: .* status of 40[013] ")
-    assert [each for each in complaints if not refused.match(each)] == []
 
 
 # — What somebody does -----------------------------------------------------------------
@@ -294,17 +259,7 @@ async def test_on_a_phone_every_page_fits(open_page, site):
     seen = []
 
     async def fits() -> None:
-        # Without its style sheet a page is as wide as its longest token.
-        await page.wait_for_load_state("load")
-        wide = await page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= PHONE["width"], f"{page.url} is {wide} pixels wide"
-        for target in await page.locator("a, button, input:visible").all():
-            box = await target.bounding_box()
-            if box:
-                # WCAG 2.2, 2.5.8: a target is at least 24 pixels high, unless it is
-                # a link or a small box within a line of text.
-                tall = await target.evaluate("it => it.matches('button, .dex-btn')")
-                assert box["height"] >= (40 if tall else 16), await target.inner_text()
+        await fits_its_window(page)
         seen.append(await page.title())
 
     await page.goto(site.issuer)
