@@ -48,11 +48,14 @@ class BrowserError(AssertionError):
 class Landing:
     """Back at the app: the redirect to it, which the browser did not follow.
 
-    ``params`` are those of the query, or of the fragment if it has any.
+    ``params`` are those of the query, or of the fragment if it has any; ``form`` is
+    what the browser was about to post, and ``origin`` the page that let it.
     """
 
     url: str
     params: Mapping[str, str]
+    form: Mapping[str, str] = attrs.field(factory=dict)
+    origin: str = ""
 
 
 @attrs.frozen
@@ -88,8 +91,9 @@ class Browser:
         self.stop_at = stop_at
         self.jar: CookieJar | None = None
         self.history: list[str] = []
+        self.headers = dict(headers or {})
         self._timeout = ClientTimeout(total=timeout)
-        self._headers = {"Accept": "text/html,*/*;q=0.8", **(headers or {})}
+        self._headers = {"Accept": "text/html,*/*;q=0.8", **self.headers}
         self._session: ClientSession | None = None
         self._home = ""
         self._stop = stop_at
@@ -130,6 +134,18 @@ class Browser:
         :class:`BrowserError` at a page that is an error, or asks for something else.
         """
         answer = await self.authorize(url)
+        return await self.go_on(answer, username, password, connector, approve=approve)
+
+    async def go_on(
+        self,
+        answer: Page | Landing,
+        username: str = "",
+        password: str = "",
+        connector: str | None = None,
+        *,
+        approve: bool = True,
+    ) -> Landing:
+        """Go on from *answer*, as :meth:`log_in` does."""
         for _ in range(_PAGES):
             if isinstance(answer, Landing):
                 return answer
@@ -165,6 +181,15 @@ class Browser:
     async def open(self, url: str) -> Page | Landing:
         """Type any *url* into the address bar."""
         return await self._open(url, self.stop_at)
+
+    async def post(
+        self, url: str, data: Mapping[str, str], *, initiator: str
+    ) -> Page | Landing:
+        """Send the form *data* to *url*, as the page *initiator* lets browsers do."""
+        self._home, self._stop = _origin(initiator), self.stop_at
+        return await self._go(
+            _Request("POST", url, data, initiator, _origin(initiator))
+        )
 
     async def _open(self, url: str, stop_at: str) -> Page | Landing:
         self._home, self._stop = _origin(url), stop_at
@@ -227,7 +252,8 @@ class Browser:
     async def _go(self, request: _Request) -> Page | Landing:
         for _ in range(_HOPS):
             if self._is_app(request.url):
-                return Landing(request.url, _params(request.url))
+                form, url = request.data or {}, request.url
+                return Landing(url, _params(url), form, request.initiator)
             request = attrs.evolve(request, cross_site=_crosses(request))
             answer = await self._send(request)
             if isinstance(answer, Page):

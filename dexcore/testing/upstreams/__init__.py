@@ -31,7 +31,7 @@ loop.  Its URL names ``localhost`` where ours name ``127.0.0.1``: that makes it 
 site, as real providers are, so browsers keep ``SameSite`` cookies from what it posts.
 """
 
-from .base import Seen, Upstream
+from .base import Seen, Upstream, agree
 from .trouble import TROUBLES, Trouble
 
-__all__ = ["TROUBLES", "Seen", "Trouble", "Upstream"]
+__all__ = ["TROUBLES", "Seen", "Trouble", "Upstream", "agree"]

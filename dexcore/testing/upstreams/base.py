@@ -15,11 +15,12 @@ import attrs
 from aiohttp import web
 from multidict import CIMultiDictProxy, MultiDict, MultiDictProxy
 
+from ...oauth2.redirect_uris import add_parameters
 from ..background import Background
 from . import trouble as troubles
 from .trouble import Answering, Handler, Trouble
 
-__all__ = ["Seen", "Upstream"]
+__all__ = ["Seen", "Upstream", "agree"]
 
 _BODY_LIMIT = 16 << 20  # bytes
 
@@ -226,6 +227,16 @@ class Upstream:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         authority.issue_cert(host, "localhost", "127.0.0.1").configure_cert(context)
         return context
+
+
+def agree(seen: Seen) -> web.StreamResponse:
+    """Answer an authorization request with code ``c``, without asking anybody.
+
+    RFC 6749 section 4.1.2; for the table of an :class:`Upstream`.
+    """
+    back = {"code": "c", "state": seen.query.get("state", "")}
+    location = add_parameters(seen.query["redirect_uri"], back)
+    return web.Response(status=303, headers={"Location": location})
 
 
 def _bound(port: int) -> socket.socket:
