@@ -41,7 +41,7 @@ class LocalConnector(PasswordConnector, RefreshConnector):
 
     users: Collection[Password]
     passwords: Passwords
-    typical: bytes | None
+    typical: bytes | None = attrs.field(repr=False)
     log: logging.Logger
 
     @property

@@ -23,13 +23,13 @@ import pytest
 
 from ..config import Config, loads, structure
 from ..connector import Connector, ConnectorContext, Identity, Scopes
-from ..errors import Refusal, StorageUnavailable, UpstreamError
 from ..options import spelling
 from ..passwords import Passwords
 from ..plugins import Plugins, find
 from ..server.connectors import DEADLINE
 from ..storage import Storage, StorageContext
 from ..storage.static import overlay
+from ._connector_demands import answered, check_identity, must
 from .browser import Browser
 from .journey import Journey
 from .tokens import Tokens
@@ -49,37 +49,6 @@ EVERYTHING = Scopes(offline_access=True, groups=True)
 TIMEOUT = 0.5
 
 _SECRET = re.compile(r"(secret|password|passwd|pw|passphrase|token)$")
-
-
-def must(kept: bool, demand: str, found: object = "") -> None:
-    """Fail unless the connector has *kept* to the contract, and say what it demands."""
-    __tracebackhide__ = True
-    if not kept:
-        pytest.fail(f"{demand} Here: {found!r}" if found != "" else demand)
-
-
-async def answered(call: Awaitable[T]) -> T | Exception:
-    """Return what *call* returned, or raised if connectors may raise it."""
-    __tracebackhide__ = True
-    try:
-        async with asyncio.timeout(DEADLINE):
-            return await call
-    except TimeoutError as error:
-        found: BaseException = error
-        demand = (
-            f"A call into a connector ends by itself within {DEADLINE:g} seconds, "
-            "because the browser is waiting: give your own requests context.timeout."
-        )
-    except (Refusal, UpstreamError, StorageUnavailable) as error:
-        return error
-    except Exception as error:
-        found = error
-        demand = (
-            "A connector raises AccessDenied for whoever may not log in, UpstreamError "
-            "for an upstream that failed, and nothing else: the rest is logged as a "
-            "fault of the connector, and tells nobody what to do."
-        )
-    raise AssertionError(f"{demand} Here: {found!r}") from found
 
 
 class ConnectorContract:
@@ -314,38 +283,8 @@ class ConnectorContract:
 
     def _secrets(self, options: Any) -> set[str]:
         found = {self.password, *self.secrets, *_secret_values(options)}
-        return {secret for secret in found if secret}
-
-
-def check_identity(identity: object) -> None:
-    """Check the types of an identity, and that there is somebody."""
-    __tracebackhide__ = True
-    if not isinstance(identity, Identity):
-        pytest.fail(f"Whoever logs in is an Identity. Here: {identity!r}")
-    must(
-        isinstance(identity.user_id, str) and bool(identity.user_id.strip()),
-        "user_id is a str that is not empty: it becomes part of the subject.",
-        identity.user_id,
-    )
-    for name in ("username", "preferred_username", "email"):
-        value = getattr(identity, name)
-        must(isinstance(value, str), f"{name} is a str, empty if not known.", value)
-    must(
-        isinstance(identity.email_verified, bool),
-        "email_verified is a bool: apps trust addresses by it.",
-        identity.email_verified,
-    )
-    must(
-        isinstance(identity.groups, tuple)
-        and all(isinstance(group, str) for group in identity.groups),
-        "groups is a tuple of str, whatever the upstream sent.",
-        identity.groups,
-    )
-    must(
-        isinstance(identity.connector_data, bytes),
-        "connector_data is bytes: the storage keeps it as it is.",
-        identity.connector_data,
-    )
+        # Who is called that cannot be told from the name of a field.
+        return found - {"", "password", "secret"}
 
 
 def _fields(options: Any) -> Iterator[attrs.Attribute[Any]]:

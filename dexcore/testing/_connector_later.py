@@ -25,10 +25,8 @@ from ._connector_base import (
     ConnectorContract,
     Open,
     Ready,
-    answered,
-    check_identity,
-    must,
 )
+from ._connector_demands import answered, check_identity, must
 from .journey import Journey
 from .tokens import TokenError
 from .upstreams import Upstream

@@ -18,10 +18,9 @@ from ._connector_base import (
     ConnectorContract,
     Open,
     Ready,
-    answered,
-    must,
 )
-from ._connector_logins import OAuthContract
+from ._connector_callbacks import OAuthContract
+from ._connector_demands import answered, must
 from .upstreams import TROUBLES, Trouble, Upstream
 from .upstreams.trouble import HUGE
 

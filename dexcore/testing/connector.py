@@ -36,15 +36,9 @@ contract demands, and why.  Needed are ``dexcore[testing]`` and
 ``auto`` mode.
 """
 
-from ._connector_base import (
-    EVERYTHING,
-    ISSUER,
-    TIMEOUT,
-    ConnectorContract,
-    answered,
-    check_identity,
-    must,
-)
+from ._connector_base import EVERYTHING, ISSUER, TIMEOUT, ConnectorContract
+from ._connector_callbacks import CallbackContract, FormPostContract, OAuthContract
+from ._connector_demands import answered, check_identity, must
 from ._connector_later import (
     LiveRefreshContract,
     LogoutContract,
@@ -52,13 +46,7 @@ from ._connector_later import (
     TokenIdentityContract,
     remembered,
 )
-from ._connector_logins import (
-    CallbackContract,
-    FormPostContract,
-    NegotiateContract,
-    OAuthContract,
-    PasswordContract,
-)
+from ._connector_logins import NegotiateContract, PasswordContract
 from ._connector_upstreams import ID_TOKEN_FAULTS, OpenIDContract, UpstreamContract
 
 __all__ = [

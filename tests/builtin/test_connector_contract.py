@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
 
 from dexcore.testing.connector import (
     CallbackContract,
-    LiveRefreshContract,
     PasswordContract,
     RefreshContract,
 )
-from dexcore.testing.tokens import TokenError
 
 # bcrypt, cost 10, of "password".
 HASH = "$2a$10$2b2cU8CPhOTaGrs1HRQuAueS7JTT5ZHsHSzYiFPm1leZck7Mc8T4W"
@@ -35,15 +32,16 @@ class TestMockCallback(CallbackContract, RefreshContract):
         assert await self.log_in(connector) == await self.log_in(connector)
 
 
-class TestLocal(PasswordContract, LiveRefreshContract):
-    """Its upstream is our own storage."""
+class TestLocal(PasswordContract, RefreshContract):
+    """Its upstream is our own storage; what becomes of changes there is told apart."""
 
     type = "local"
     username = "jane@example.com"
-    settings = {
+    secrets = (HASH,)
+    settings = {  # noqa: RUF012 - as the kit declares it
         "enablePasswordDB": True,
         "staticPasswords": [
-            {"email": "joe@example.com", "hash": HASH, "userID": "2", "username": "joe"}
+            {"email": username, "hash": HASH, "userID": "1", "username": "jane"}
         ],
     }
 
