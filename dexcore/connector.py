@@ -72,8 +72,10 @@ class FormPost:
 class Callback:
     """What the browser brought back from upstream.
 
-    ``headers`` are the request's, without ``X-Remote-*`` unless the browser came to
-    this connector's own callback path through a proxy that is trusted for them.
+    ``headers`` are the request's, without ``X-Remote-*`` unless ``via_proxy``: the
+    browser came to this connector's own path, ``callback_url`` and the connector's id,
+    through a proxy that is trusted (``web.clientRemoteIP.trustedProxies``).  Only then
+    may a header say who the end user is.
     """
 
     query: MultiMapping[str]
@@ -81,6 +83,7 @@ class Callback:
     headers: MultiMapping[str]
     callback_url: str
     connector_data: bytes = b""
+    via_proxy: bool = False
 
 
 @attrs.frozen
@@ -163,7 +166,10 @@ class LogoutConnector(Connector):
 
 
 class NegotiateConnector(Connector):
-    """Knows the end user by what the browser itself can prove (SPNEGO, RFC 4559)."""
+    """Knows the end user by what the browser itself can prove (SPNEGO, RFC 4559).
+
+    It is asked before the form is shown, so it is a :class:`PasswordConnector` too.
+    """
 
     @abstractmethod
     async def negotiate(

@@ -74,7 +74,8 @@ async def chromium(
             yield open_page
         finally:
             await browser.close()
-    assert [each for each in complaints if not _REFUSED.match(each)] == []
+    left = [each for each in complaints if not _REFUSED.match(each)]
+    assert not left, left
 
 
 async def fits(page: Page) -> None:

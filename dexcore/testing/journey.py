@@ -212,5 +212,8 @@ def _document(issuer: str, connectors: Iterable[Mapping[str, Any]]) -> dict[str,
 
 
 def _arrived(seen: Seen) -> web.Response:
-    page = "<!doctype html><title>Back at the app</title><h1>Back at the app</h1>"
+    page = (
+        '<!doctype html><link rel="icon" href="data:,"><title>Back at the app</title>'
+        "<h1>Back at the app</h1>"
+    )
     return web.Response(text=page, content_type="text/html")

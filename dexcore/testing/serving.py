@@ -13,6 +13,7 @@ import attrs
 import orjson
 
 from aiohttp import ClientSession, web
+from aiohttp.test_utils import make_mocked_request
 from aiohttp.typedefs import Handler
 
 from ..config import Config
@@ -136,6 +137,15 @@ class Served:
     def jwks(self) -> dict[str, Any]:
         """The keys it publishes (RFC 7517 section 5)."""
         return self._background.call(self._get("/keys"))
+
+    @property
+    def readiness(self) -> dict[str, Any]:
+        """What ``/healthz/ready`` says, for whoever is on call."""
+        asked = make_mocked_request("GET", "/healthz/ready")
+        answer = self._background.call(self.server.health.readiness(asked))
+        assert isinstance(answer.body, bytes)
+        found: dict[str, Any] = orjson.loads(answer.body)
+        return found
 
     def close(self) -> None:
         """Stop serving."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import ClassVar
-from urllib.parse import unquote
+from urllib.parse import quote
 
 import attrs
 
 from aiohttp import web
-from multidict import CIMultiDict, MultiDict
+from multidict import MultiDict
 
 from ...connector import Callback, CallbackConnector
 from ...errors import MethodNotAllowed, NotFound, WrongRequest
@@ -26,7 +26,7 @@ from ..guard import Guard
 from ..middleware import ADDRESS, VIA_TRUSTED_PROXY
 from ..urls import Issuer
 from .flow import Flow, Flows, Passed, Step, StepRoute
-from .login import Logins, scopes_of
+from .login import Logins, headers_for_connectors, scopes_of
 
 _PARKED_FOR = timedelta(minutes=1)
 _GONE = "Requested resource does not exist."
@@ -78,8 +78,9 @@ class UpstreamCallback(Step):
         form: Mapping[str, str],
     ) -> Flow:
         by_path = web_request.match_info.get("connector")
-        if by_path is not None and unquote(by_path) != flow.request.connector_id:
+        if by_path is not None and by_path != flow.request.connector_id:
             raise WrongRequest(_GONE)
+        via_proxy = by_path is not None and web_request.get(VIA_TRUSTED_PROXY, False)
         opened = await self.logins.connector(flow)
         connector = opened.connector
         if flow.request.logged_in or not isinstance(connector, CallbackConnector):
@@ -87,9 +88,10 @@ class UpstreamCallback(Step):
         callback = Callback(
             query=MultiDict(query),
             form=MultiDict(form),
-            headers=_headers(web_request, keep_remote=by_path is not None),
+            headers=headers_for_connectors(web_request, via_proxy=via_proxy),
             callback_url=self.issuer.absolute("/callback"),
             connector_data=flow.request.connector_data,
+            via_proxy=via_proxy,
         )
         identity = await self.logins.ask(
             flow, opened, connector.finish(scopes_of(flow.request), callback)
@@ -125,16 +127,6 @@ def _flow_id(query: Mapping[str, str], form: Mapping[str, str]) -> str:
 
 def _own_path(web_request: web.Request) -> str:
     connector = web_request.match_info.get("connector")
-    return "/callback" if connector is None else f"/callback/{connector}"
-
-
-def _headers(web_request: web.Request, *, keep_remote: bool) -> CIMultiDict[str]:
-    """Return the headers a connector may see.
-
-    ``X-Remote-*`` says who the user is, so it counts only from a trusted proxy.
-    """
-    headers = CIMultiDict(web_request.headers)
-    if not (keep_remote and web_request.get(VIA_TRUSTED_PROXY, False)):
-        for name in {name for name in headers if name.lower().startswith("x-remote-")}:
-            del headers[name]
-    return headers
+    if connector is None:
+        return "/callback"
+    return f"/callback/{quote(connector, safe='')}"

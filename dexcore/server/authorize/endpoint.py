@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import unquote
 
 import attrs
 
@@ -63,7 +62,7 @@ class AuthorizationEndpoint:
         if web_request.method not in ("GET", "HEAD"):
             raise WrongRequest("Unsupported request method.")
         params = web_request[PARAMETERS] = read_query(web_request)
-        connector_id = unquote(web_request.match_info["connector"])
+        connector_id = web_request.match_info["connector"]
         flow = await self.requests.receive(
             web_request,
             params,

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import attrs
 
 from aiohttp import web
+from multidict import CIMultiDict, MultiDict
 
 from ...connector import (
     Callback,
@@ -164,7 +165,8 @@ class Login(Step):
         opened: OpenConnector,
         connector: CallbackConnector,
     ) -> web.StreamResponse:
-        begun = await guarded(
+        begun = await self.logins.ask(
+            flow,
             opened,
             connector.begin(
                 scopes_of(flow.request),
@@ -203,7 +205,7 @@ class Login(Step):
             raise MethodNotAllowed("Unsupported request method.")
         query = read_query(web_request)
         flow = await self.flows.begun(web_request, query.get("state", ""))
-        if unquote(web_request.match_info["connector"]) != flow.request.connector_id:
+        if web_request.match_info["connector"] != flow.request.connector_id:
             raise WrongRequest(_GONE)
         if flow.request.logged_in:
             raise WrongRequest("This login is complete already. Please start again.")
@@ -261,10 +263,10 @@ class Login(Step):
         if not isinstance(connector, NegotiateConnector):
             return None
         callback = Callback(
-            web_request.query,
-            web_request.query.__class__(),
-            web_request.headers,
-            str(web_request.rel_url),
+            query=MultiDict(read_query(web_request)),
+            form=MultiDict(),
+            headers=headers_for_connectors(web_request, via_proxy=False),
+            callback_url=self.issuer.absolute("/callback"),
         )
         outcome = await self.logins.ask(
             flow, opened, connector.negotiate(scopes_of(flow.request), callback)
@@ -322,6 +324,20 @@ def _here(web_request: web.Request) -> str:
     is for a client to say and not for us to link to.
     """
     return web_request.rel_url.raw_path_qs
+
+
+def headers_for_connectors(
+    web_request: web.Request, *, via_proxy: bool
+) -> CIMultiDict[str]:
+    """Return the headers a connector may see.
+
+    ``X-Remote-*`` says who the user is, so it counts only from a trusted proxy.
+    """
+    headers = CIMultiDict(web_request.headers)
+    if not via_proxy:
+        for name in {name for name in headers if name.lower().startswith("x-remote-")}:
+            del headers[name]
+    return headers
 
 
 def scopes_of(request: AuthRequest) -> Scopes:
