@@ -18,7 +18,13 @@ from pathlib import Path
 import attrs
 import pytest
 
+# Tests in a process of their own, of connectors that keep it waiting.
+pytestmark = pytest.mark.timeout(300)
+
 ROOT = Path(__file__).parent.parent
+
+TOYS = Path(__file__).parent / "connector_kit"
+NAMES = ("toy", "poster", "gate", "exchange")
 
 PROJECT = """
 [build-system]
@@ -26,100 +32,18 @@ requires = ["hatchling"]
 build-backend = "hatchling.build"
 
 [project]
-name = "acme-connector-toy"
+name = "acme-connectors"
 version = "1.0"
 dependencies = ["dexcore"]
 
 [project.entry-points.dexcore]
 "connector.toy" = "acme_toy"
+"connector.poster" = "acme_poster"
+"connector.gate" = "acme_gate"
+"connector.exchange" = "acme_exchange"
 
 [tool.hatch.build.targets.wheel]
-include = ["acme_toy.py"]
-"""
-
-TOY = '''\
-"""Log in at Toy, which speaks a little OAuth 2.0."""
-
-from urllib.parse import urlencode
-
-import attrs
-
-from dexcore import hookimpl
-from dexcore.connector import CallbackConnector, ConnectorType, Identity, Redirect
-from dexcore.connector import RefreshConnector
-from dexcore.errors import AccessDenied, UpstreamError
-from dexcore.http import HttpClient
-from dexcore.options import option
-
-
-@attrs.frozen
-class Config:
-    url: str = option(help="Where Toy is.")
-    client_secret: str = option(secret=True, help="What Toy gave us.")
-
-
-@attrs.frozen(eq=False)
-class Toy(CallbackConnector, RefreshConnector):
-    config: Config
-    http: HttpClient
-
-    async def begin(self, scopes, callback_url, state):
-        query = {"redirect_uri": callback_url, "state": state, "response_type": "code"}
-        return Redirect(f"{self.config.url}/authorize?{urlencode(query)}")
-
-    async def finish(self, scopes, callback):
-        if callback.query.get("error") == "access_denied":
-            raise AccessDenied("You were not let in.")
-        if "error" in callback.query or not callback.query.get("code"):
-            raise UpstreamError("Toy sent no code.")
-        form = {"code": callback.query["code"], "secret": self.config.client_secret}
-        answer = await self.http.post(f"{self.config.url}/token", form=form)
-        return await self.who(answer.check().object()["access_token"])
-
-    async def refresh(self, scopes, identity):
-        return await self.who(identity.connector_data.decode())
-
-    async def who(self, token):
-        headers = {"Authorization": f"Bearer {token}"}
-        answer = await self.http.get(f"{self.config.url}/user", headers=headers)
-        if answer.status == 401:
-            raise AccessDenied("Toy does not know you any more.")
-        user = answer.check().object()
-        return Identity(str(user["id"]), user["name"], connector_data=token.encode())
-
-    async def close(self):
-        await self.http.close()
-
-
-async def open_toy(config, context):
-    return Toy(config, HttpClient(timeout=context.timeout))
-
-
-@hookimpl
-def dex_connector_types():
-    return [ConnectorType("toy", Config, open_toy)]
-'''
-
-TESTS = """\
-import aiohttp.web, pytest
-from dexcore.testing.connector import LiveRefreshContract, OAuthContract
-from dexcore.testing.connector import UpstreamContract
-from dexcore.testing.upstreams import Upstream, agree
-
-class TestToy(UpstreamContract, OAuthContract, LiveRefreshContract):
-    type = "toy"
-    @pytest.fixture
-    def upstream(self):
-        with Upstream({"/authorize": agree, "/token": {"access_token": "t"}}) as toy:
-            toy.answers["/user"] = {"id": 7, "name": "jane"}
-            yield toy
-    @pytest.fixture
-    def config(self, upstream):
-        return {"url": upstream.url, "clientSecret": "s3cret"}
-    async def change(self, upstream):
-        upstream.answers["/user"] = {"id": 7, "name": "Jane"}
-    async def remove(self, upstream):
-        upstream.answers["/user"] = lambda seen: aiohttp.web.Response(status=401)
+include = ["acme_*.py"]
 """
 
 
@@ -137,7 +61,7 @@ class Stranger:
     """Somebody with an environment of their own, and a folder with two files."""
 
     python: Path
-    module: Path
+    site: Path
     folder: Path
 
     def test(self, *options: str) -> Outcome:
@@ -152,7 +76,7 @@ class Stranger:
             env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")},
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=280,
         )
         text = ran.stdout + ran.stderr
         passed = re.search(r"(\d+) passed", text)
@@ -163,11 +87,12 @@ class Stranger:
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Stranger:
     """Build and install the wheels, without a network."""
-    toy = tmp_path_factory.mktemp("toy")
-    (toy / "pyproject.toml").write_text(PROJECT)
-    (toy / "acme_toy.py").write_text(TOY)
+    toys = tmp_path_factory.mktemp("toys")
+    (toys / "pyproject.toml").write_text(PROJECT)
+    for name in NAMES:
+        (toys / f"acme_{name}.py").write_text(toy(name))
     wheels = tmp_path_factory.mktemp("wheels")
-    for folder in (ROOT, ROOT / "storage-memory", toy):
+    for folder in (ROOT, ROOT / "storage-memory", toys):
         build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]
         subprocess.run(
             [*build, "-d", wheels], cwd=folder, check=True, capture_output=True
@@ -186,30 +111,50 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Stranger:
     [ours] = {path for path in sys.path if path.endswith("site-packages")}
     (site / "zz-dependencies.pth").write_text(ours)
     folder = tmp_path_factory.mktemp("empty")
-    (folder / "test_toy.py").write_text(TESTS)
-    return Stranger(python, site / "acme_toy.py", folder)
+    for name in NAMES:
+        (folder / f"test_{name}.py").write_text(toy(f"{name}_tests"))
+    return Stranger(python, site, folder)
+
+
+def toy(name: str) -> str:
+    return (TOYS / f"{name}.py").read_text("utf-8")
 
 
 def lines(text: str) -> int:
     return len([line for line in text.splitlines() if line.strip()])
 
 
+def test_what_is_tested_is_what_was_installed(stranger: Stranger) -> None:
+    where = "import dexcore, acme_toy; print(dexcore.__file__, acme_toy.__file__)"
+    told = subprocess.run(
+        [stranger.python, "-c", where],
+        cwd=stranger.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.count(f"{stranger.site}/") == 2
+
+
 def test_a_connector_of_sixty_lines_is_tested_with_twenty(stranger: Stranger) -> None:
-    assert lines(TOY) < 60
-    assert lines(TESTS) < 20
-    where = [stranger.python, "-c", "import dexcore; print(dexcore.__file__)"]
-    told = subprocess.run(where, cwd=stranger.folder, capture_output=True, text=True)
-    assert told.stdout.startswith(str(stranger.module.parent))
+    assert lines(toy("toy")) < 60
+    assert lines(toy("toy_tests")) < 20
 
-    outcome = stranger.test()
 
+@pytest.mark.parametrize(
+    ("name", "tests"), [("toy", 47), ("poster", 20), ("gate", 50), ("exchange", 52)]
+)
+def test_a_connector_that_is_right_passes(
+    stranger: Stranger, name: str, tests: int
+) -> None:
+    outcome = stranger.test(f"test_{name}.py")
     assert outcome.failed == (), outcome.text
-    assert outcome.passed == 47, outcome.text
+    assert outcome.passed == tests, outcome.text
     assert "skipped" not in outcome.text
 
 
 # What is wrong: a line, what stands there instead, and the tests that must notice.
-WRONG = {
+WRONG_TOYS = {
     "it is no Connector": (
         "return Toy(config, HttpClient(timeout=context.timeout))",
         "return object()",
@@ -318,25 +263,175 @@ WRONG = {
     ),
 }
 
+WRONG_POSTERS = {
+    "it trusts whoever posts": (
+        "if not hmac.compare_digest(wanted.encode(), mac.encode()):",
+        "if not said:",
+        "test_garbage_logs_nobody_in",
+    ),
+    "it reads the query": (
+        'callback.form.get("SAMLResponse", "")',
+        '(callback.form or callback.query).get("SAMLResponse", "")',
+        "test_a_form_counts_only_where_it_is_posted",
+    ),
+    "it takes the answer to another login": (
+        'if answer["to"] != callback.connector_data.decode():',
+        "if False:",
+        "test_an_answer_to_one_login_is_none_to_another",
+    ),
+    "it takes an answer twice": (
+        '"poster:" + mac',
+        '"poster:" + __import__("secrets").token_hex()',
+        "test_an_answer_counts_once",
+    ),
+    "it remembers answers in memory": (
+        "await self.replays.create(Replay",
+        "USED.setdefault(id(self), mac); (lambda *a: None)(Replay",
+        "test_an_answer_counts_once",
+    ),
+    "it trusts what is missing": (
+        'said = callback.form.get("SAMLResponse", "")',
+        'said = callback.form["SAMLResponse"]',
+        "test_it_logs_nobody_in_who_brings_nothing",
+    ),
+}
+
+WRONG_GATES = {
+    "a wrong password is an error": (
+        """        if answer.status == 401:
+            return None
+        return Identity(str(answer.check().object()["id"]))
+
+    async def negotiate""",
+        """        return Identity(str(answer.check().object()["id"]))
+
+    async def negotiate""",
+        "test_a_wrong_password_is_no_error test_an_unknown_user_is_no_error",
+    ),
+    "an empty password is asked about": (
+        "if not username or not password:",
+        "if not username:",
+        "test_an_empty_password_is_refused_before_anybody_is_asked",
+    ),
+    "a name is a pattern": (
+        'form = {"name": username, "password": password}',
+        'form = {"name": username.strip("*"), "password": password}',
+        "test_a_name_that_is_a_trick_is_nobody",
+    ),
+    "an odd name breaks it": (
+        'form = {"name": username, "password": password}',
+        'form = {"name": username.encode("ascii").decode(), "password": password}',
+        "test_an_odd_name_breaks_nothing",
+    ),
+    "only the beginning of a password counts": (
+        'form = {"name": username, "password": password}',
+        'form = {"name": username, "password": password[:13]}',
+        "test_an_odd_password_is_wrong",
+    ),
+    "it blames the password": (
+        """answer = await self.http.post(f"{self.config.url}/login", form=form)
+        if answer.status == 401:
+            return None
+        return Identity(str(answer.check().object()["id"]))
+
+    async def negotiate""",
+        """try:
+            answer = await self.http.post(f"{self.config.url}/login", form=form)
+        except Exception:
+            return None
+        if answer.status != 200:
+            return None
+        return Identity(str(answer.check().object()["id"]))
+
+    async def negotiate""",
+        "test_of_an_upstream_in_trouble_the_connector_says_so[down-login] "
+        "test_of_an_upstream_in_trouble_the_connector_says_so[status-login]",
+    ),
+    "every ticket is good": (
+        'form = {"name": "jane", "password": ticket}',
+        'form = {"name": "jane", "password": "correct horse"}',
+        "test_no_ticket_but_the_right_one_logs_in",
+    ),
+    "no ticket is good": (
+        'form = {"name": "jane", "password": ticket}',
+        'form = {"name": "jane", "password": "x"}',
+        "test_a_ticket_logs_in",
+    ),
+    "it challenges for something else": (
+        "return Challenge()",
+        'return Challenge("Basic")',
+        "test_without_a_ticket_it_asks_for_one_or_leaves_it",
+    ),
+}
+
+WRONG_EXCHANGES = {
+    "every token is good": (
+        'form = {"token": token}',
+        'form = {"token": "c"}',
+        "test_garbage_tells_of_nobody",
+    ),
+    "every type of token is good": (
+        'if not token_type.endswith(":access_token"):',
+        "if not token_type:",
+        "test_a_token_of_another_type_is_denied",
+    ),
+    "a token tells of somebody else": (
+        "return await self.who(token)",
+        "return attrs.evolve(await self.who(token), user_id='8')",
+        "test_a_token_tells_who_it_is",
+    ),
+    "the secret goes out": (
+        "urlencode({'to': return_to})",
+        "urlencode({'to': return_to, 'key': self.config.api_key})",
+        "test_the_way_out_leads_back",
+    ),
+    "the way out is no address": (
+        'return f"{self.config.url}/logout',
+        'return f"/logout',
+        "test_the_way_out_leads_back",
+    ),
+    "it trips over what comes back": (
+        'if "error" in callback.query:',
+        'if callback.query["state"] and "error" in callback.query:',
+        "test_whatever_comes_back_from_there_is_answered",
+    ),
+    "an upstream that is down denies": (
+        "if answer.status == 401:",
+        "if answer.status >= 400:",
+        "test_of_an_upstream_in_trouble_the_connector_says_so[status-token_identity]",
+    ),
+}
+
+WRONG = {
+    (name, fault): case
+    for name, cases in zip(
+        NAMES, (WRONG_TOYS, WRONG_POSTERS, WRONG_GATES, WRONG_EXCHANGES), strict=True
+    )
+    for fault, case in cases.items()
+}
+
 
 @pytest.fixture(scope="module")
-def failed(stranger: Stranger) -> Mapping[str, set[str]]:
+def failed(stranger: Stranger) -> Mapping[tuple[str, str], set[str]]:
     """Return by fault which of the tests that must notice it have failed."""
-    classes = ["from test_toy import TestToy"]
-    wanted = []
-    for number, (right, wrong, tests) in enumerate(WRONG.values()):
-        assert TOY.count(right) == 1
-        text = TOY.replace(right, wrong).replace('"toy"', f'"toy{number}"')
-        extra = "from secrets import token_urlsafe\nBEGUN = set()\n"
-        (stranger.folder / f"toy{number}.py").write_text(extra + text)
+    classes, wanted = [], []
+    for number, ((name, _), (right, wrong, tests)) in enumerate(WRONG.items()):
+        text = toy(name)
+        assert text.count(right) == 1, right
+        text = text.replace(right, wrong).replace(f'"{name}"', f'"{name}{number}"')
+        extra = "from secrets import token_urlsafe\nBEGUN = set()\nUSED = {}\n"
+        (stranger.folder / f"wrong{number}.py").write_text(extra + text)
+        right_class = f"Test{name.capitalize()}"
         classes.append(
-            f"import toy{number}\n"
-            f"class TestToy{number}(TestToy):\n"
-            f"    type = 'toy{number}'\n"
-            f"    plugins = (toy{number},)\n"
+            f"import wrong{number}\n"
+            f"from test_{name} import {right_class}\n"
+            f"class TestWrong{number}({right_class}):\n"
+            f"    type = '{name}{number}'\n"
+            f"    plugins = (wrong{number},)\n"
         )
-        file = f"test_wrong.py::TestToy{number}"
-        wanted += [f"{file}::{test}" for test in tests.split()]
+        wanted += [
+            f"test_wrong.py::TestWrong{number}::{test}" for test in tests.split()
+        ]
     (stranger.folder / "test_wrong.py").write_text("\n".join(classes))
     outcome = stranger.test(*wanted)
     assert "no tests ran" not in outcome.text, outcome.text
@@ -344,15 +439,15 @@ def failed(stranger: Stranger) -> Mapping[str, set[str]]:
         fault: {
             name.partition("::")[2].partition("[")[0]
             for name in outcome.failed
-            if name.startswith(f"TestToy{number}::")
+            if name.startswith(f"TestWrong{number}::")
         }
         for number, fault in enumerate(WRONG)
     }
 
 
-@pytest.mark.parametrize("fault", WRONG)
+@pytest.mark.parametrize("fault", WRONG, ids=": ".join)
 def test_a_connector_that_is_wrong_fails(
-    failed: Mapping[str, set[str]], fault: str
+    failed: Mapping[tuple[str, str], set[str]], fault: tuple[str, str]
 ) -> None:
     tests = WRONG[fault][2].split()
     assert failed[fault] == {test.partition("[")[0] for test in tests}

@@ -20,6 +20,7 @@ from ..connector import (
     Scopes,
 )
 from ..errors import AccessDenied, UpstreamError
+from ..oauth2.ids import new_id
 from ._connector_base import EVERYTHING, ConnectorContract, Open, Ready
 from ._connector_demands import answered, check_identity, must
 from .browser import Browser, BrowserError, Landing
@@ -43,7 +44,7 @@ class CallbackContract(ConnectorContract):
         return self.issuer + "/callback"
 
     async def begin(
-        self, connector: Any, scopes: Scopes = EVERYTHING, state: str = _STATE
+        self, connector: Any, scopes: Scopes = EVERYTHING, state: str = ""
     ) -> Redirect | FormPost:
         """Let the connector say where the browser goes."""
         must(
@@ -51,7 +52,10 @@ class CallbackContract(ConnectorContract):
             "A connector that sends browsers away inherits from CallbackConnector.",
             connector,
         )
-        begun = await answered(connector.begin(scopes, self.callback_url, state))
+        # Each login has an id of its own.
+        begun = await answered(
+            connector.begin(scopes, self.callback_url, state or new_id())
+        )
         must(
             isinstance(begun, (Redirect, FormPost)),
             "begin() returns a Redirect or a FormPost.",
@@ -83,7 +87,7 @@ class CallbackContract(ConnectorContract):
         self, connector: Any, options: Any
     ) -> None:
         """What goes through the browser is read by its owner, and stays in logs."""
-        begun = await self.begin(connector)
+        begun = await self.begin(connector, state=_STATE)
         fields = begun.fields if isinstance(begun, FormPost) else {}
         sent = {name: [value] for name, value in fields.items()}
         sent = {**parse_qs(urlsplit(begun.url).query), **sent}
@@ -248,7 +252,7 @@ class FormPostContract(CallbackContract):
         self, connector: Any
     ) -> None:
         """Somebody who caught it begins a login of their own, and uses it there."""
-        callback = await self.come_back(await self.begin(connector))
+        callback = await self.come_back(await self.begin(connector, state=_STATE))
         other = "cstolenstolenstolenstolen"
         begun = await self.begin(connector, state=other)
         form = {

@@ -149,7 +149,9 @@ class Browser:
         for _ in range(_PAGES):
             if isinstance(answer, Landing):
                 return answer
-            if answer.status >= 400:
+            # Without a ticket (RFC 4559) one goes on by the form below the 401.
+            asked = "WWW-Authenticate" in answer.headers
+            if answer.status >= 400 and not asked:
                 raise BrowserError("The login was refused:", answer)
             answer = await self._act(answer, username, password, connector, approve)
         raise BrowserError(f"After {_PAGES} pages the login had not ended.")
