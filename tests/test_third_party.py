@@ -167,12 +167,17 @@ def test_its_users_log_in(installed: Path, config: Path) -> None:
     assert said[-2:] == ["staff logs in jane", "mock logs in 0-385-28089-0"]
 
 
-def test_its_own_test_in_the_manual_passes(installed: Path, tmp_path: Path) -> None:
-    test = tmp_path / "test_htpasswd.py"
-    test.write_text(block("python", "A test opens the connector"))
+def test_its_tests_in_the_manual_pass(installed: Path, tmp_path: Path) -> None:
+    section = MANUAL.read_text().partition("## Testing a connector")[2]
+    blocks = re.findall(
+        r"```python\n(.*?)```", section.partition("\n## ")[0], re.DOTALL
+    )
+    assert len(blocks) == 3
+    (tmp_path / "test_htpasswd.py").write_text("\n".join(blocks))
     options = ["-q", "-n0", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider"]
-    said = python(installed, "-m", "pytest", *options, "-c", os.devnull, str(test))
-    assert "1 passed" in said
+    said = python(installed, "-m", "pytest", *options, "-c", os.devnull, str(tmp_path))
+    promised = int(block("console", "test_htpasswd.py` needs").split()[-2])
+    assert f"{promised + 2} passed" in said
 
 
 def test_with_a_syntax_error_in_it_the_others_still_log_in(
