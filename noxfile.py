@@ -141,10 +141,11 @@ def _run(session: nox.Session, *arguments: str) -> None:
 def _alone(name: str, path: Path) -> None:
     @nox.session(name=f"tests-{name}")
     def alone(session: nox.Session) -> None:
-        session.install("-e", ".", "-e", with_extras(path), *TEST)
+        memory = ["-e", "./storage-memory"] if name.startswith("connector-") else []
+        session.install("-e", ".", *memory, "-e", with_extras(path), *TEST)
         _run(session, "-m", "pytest", str(path), *session.posargs)
 
-    alone.__doc__ = f"Run the tests of {name} with the core alone."
+    alone.__doc__ = f"Run the tests of {name} with the core and what they need."
 
 
 for _name, _path in DISTRIBUTIONS.items():

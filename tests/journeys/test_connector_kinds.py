@@ -253,6 +253,29 @@ def test_whoever_is_refused_before_they_go_reads_why(journey, poster):
     assert "Not from this country." in refused.value.page.words
 
 
+async def test_one_upstream_never_finishes_a_login_at_another(poster):
+    """RFC 9700 section 4.4: each login knows where it went."""
+    with Site() as site:
+        evil = Poster(site)
+        plugin = Plugin(poster=poster, evil=evil)
+        with Journey({"type": "poster"}, {"type": "evil"}, plugins=[plugin]) as journey:
+            async with Browser() as browser:
+                browser.stop_at = f"{journey.issuer}/callback"
+                url = journey.authorization_url(connector_id="evil")
+                landing = await browser.log_in(url)
+                browser.stop_at = journey.redirect_uri
+                crossed = await browser.post(
+                    f"{journey.issuer}/callback/poster",
+                    landing.form,
+                    initiator=landing.origin,
+                )
+                assert crossed.status == 400
+                arrived = await bring(browser, landing)
+                assert isinstance(arrived, Landing)
+        assert poster.seen == []
+        assert len(evil.seen) == 1
+
+
 # — a ticket, or a password ------------------------------------------------------------
 
 
