@@ -23,11 +23,16 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
+import urllib.request
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any
 
-__all__ = ["MISSING", "Server", "mariadb", "postgres"]
+__all__ = ["MISSING", "Server", "etcd", "mariadb", "postgres"]
 
 _START_SECONDS = 60.0
 # A test does not outlive the machine: nothing waits for the disk.
@@ -39,7 +44,11 @@ _CARELESS = (
 )
 
 #: What to install, by the name of the server.
-MISSING = {"postgres": "postgresql", "mariadb": "mariadb-server"}
+MISSING = {
+    "postgres": "postgresql",
+    "mariadb": "mariadb-server",
+    "etcd": "etcd-server",
+}
 
 
 class Server:
@@ -54,12 +63,13 @@ class Server:
     def __init__(
         self,
         command: Sequence[str],
-        ready: Sequence[str],
+        ready: Callable[[], bool],
         folder: Path,
         port: int,
         socket: Path,
         stop: signal.Signals,
         crash: signal.Signals,
+        make: Callable[[str, int], dict[str, Any]],
     ) -> None:
         self.folder = folder
         self.port = port
@@ -68,6 +78,8 @@ class Server:
         self._ready = ready
         self._stop = stop
         self._crash = crash
+        self._make = make
+        self._names = (f"own{number}" for number in count(1))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -77,7 +89,7 @@ class Server:
                 self._command, stdout=log, stderr=log, cwd=self.folder
             )
         deadline = time.monotonic() + _START_SECONDS
-        while _silent(self._ready):
+        while not self._ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self.folder / "log").read_text()[-2000:])
             time.sleep(0.02)
@@ -89,6 +101,19 @@ class Server:
     def kill(self) -> None:
         """Stop it as a crash would: what it knows is in its log, or is lost."""
         self._end(self._crash)
+
+    @property
+    def pid(self) -> int:
+        """The number of its (first) process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def storage(self, port: int = 0) -> dict[str, Any]:
+        """Make an empty database; return the ``storage`` of a configuration with it.
+
+        *port* is one that leads to the server's, if it is not asked directly.
+        """
+        return self._make(next(self._names), port or self.port)
 
     def restart(self) -> None:
         """Stop it and start it again."""
@@ -108,14 +133,16 @@ class Server:
 
 
 @contextlib.contextmanager
-def postgres(*options: str, locale: str = "C.UTF-8") -> Iterator[Server]:
+def postgres(
+    *options: str, locale: str = "C.UTF-8", within: Path | None = None
+) -> Iterator[Server]:
     """Run PostgreSQL; its superuser is ``postgres`` without a password.
 
-    *options* are settings, as ``name=value``.  Raises ``FileNotFoundError`` if it is
-    not installed.
+    *options* are settings, as ``name=value``; its folder is made *within* another.
+    Raises ``FileNotFoundError`` if it is not installed.
     """
     programs = _postgres_programs()
-    with _folder("postgres") as (folder, as_user):
+    with _folder("postgres", within) as (folder, as_user):
         port = _free_port()
         data = folder / "data"
         _run(
@@ -139,28 +166,37 @@ def postgres(*options: str, locale: str = "C.UTF-8") -> Iterator[Server]:
             *options,
         )
         flags = [word for setting in settings for word in ("-c", setting)]
+        address = ("-h", "127.0.0.1", "-p", str(port))
+
+        def make(name: str, port: int) -> dict[str, Any]:
+            _run(f"{programs}/createdb", *address, "-U", "postgres", name)
+            where = {"host": "127.0.0.1", "port": port, "database": name}
+            options = {"user": "postgres", "ssl": {"mode": "disable"}}
+            return {"type": "postgres", "config": where | options}
+
         server = Server(
             [*as_user, f"{programs}/postgres", "-D", str(data), *flags],
-            [f"{programs}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)],
+            partial(_succeeds, f"{programs}/pg_isready", "-q", *address),
             folder,
             port,
             folder,
             signal.SIGINT,  # at once; SIGTERM waits for clients
             signal.SIGQUIT,  # who kills only the first of its processes gets no other
+            make,
         )
         yield from _serving(server)
 
 
 @contextlib.contextmanager
-def mariadb(*options: str) -> Iterator[Server]:
+def mariadb(*options: str, within: Path | None = None) -> Iterator[Server]:
     """Run MariaDB; its ``root`` has no password and may come from anywhere local.
 
-    *options* are the server's, as ``--sql-mode=…``.  Raises ``FileNotFoundError`` if it
-    is not installed.
+    *options* are the server's, as ``--sql-mode=…``; its folder is made *within*
+    another.  Raises ``FileNotFoundError`` if it is not installed.
     """
     program, install = _program("mariadbd"), _program("mariadb-install-db")
-    admin = _program("mariadb-admin")
-    with _folder("mysql") as (folder, as_user):
+    admin, client = _program("mariadb-admin"), _program("mariadb")
+    with _folder("mysql", within) as (folder, as_user):
         port, path, data = _free_port(), folder / "socket", folder / "data"
         _run(
             *as_user,
@@ -188,9 +224,68 @@ def mariadb(*options: str) -> Iterator[Server]:
             "--skip-log-bin",
             *options,
         ]
-        ready = [admin, "--no-defaults", "-uroot", f"--socket={path}", "ping"]
+        root = ("--no-defaults", "-uroot", f"--socket={path}")
+
+        def make(name: str, port: int) -> dict[str, Any]:
+            create = f"CREATE DATABASE {name} CHARACTER SET utf8mb4"
+            _run(client, *root, f"--execute={create}")
+            where = {"host": "127.0.0.1", "port": port, "database": name}
+            options = {"user": "root", "ssl": {"mode": "false"}}
+            return {"type": "mysql", "config": where | options}
+
         server = Server(
-            command, ready, folder, port, path, signal.SIGTERM, signal.SIGKILL
+            command,
+            partial(_succeeds, admin, *root, "ping"),
+            folder,
+            port,
+            path,
+            signal.SIGTERM,
+            signal.SIGKILL,
+            make,
+        )
+        yield from _serving(server)
+
+
+@contextlib.contextmanager
+def etcd(*options: str, within: Path | None = None) -> Iterator[Server]:
+    """Run etcd, a cluster of one; everybody may do everything.
+
+    *options* are the server's, as ``--quota-backend-bytes=…``; its folder is made
+    *within* another.  Raises ``FileNotFoundError`` if it is not installed.
+    """
+    program = _program("etcd", "etcd")
+    with _folder("etcd", within) as (folder, as_user):
+        port, peer = _free_port(), _free_port()
+        url, peers = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"
+        command = [
+            *as_user,
+            program,
+            "--name=one",
+            f"--data-dir={folder / 'data'}",
+            f"--listen-client-urls={url}",
+            f"--advertise-client-urls={url}",
+            f"--listen-peer-urls={peers}",
+            f"--initial-advertise-peer-urls={peers}",
+            f"--initial-cluster=one={peers}",
+            "--unsafe-no-fsync",
+            "--logger=zap",
+            *options,
+        ]
+
+        def make(name: str, port: int) -> dict[str, Any]:
+            endpoints = [f"http://127.0.0.1:{port}"]
+            config = {"endpoints": endpoints, "namespace": f"{name}/"}
+            return {"type": "etcd", "config": config}
+
+        server = Server(
+            command,
+            partial(_answers, f"{url}/health"),
+            folder,
+            port,
+            folder,
+            signal.SIGTERM,
+            signal.SIGKILL,
+            make,
         )
         yield from _serving(server)
 
@@ -220,19 +315,19 @@ def _version(path: Path) -> int:
     return int(name) if name.isdecimal() else 0
 
 
-def _program(name: str) -> str:
+def _program(name: str, of: str = "MariaDB") -> str:
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
     found = shutil.which(name, path=path)
     if found is None:
-        raise FileNotFoundError("MariaDB is not installed.")
+        raise FileNotFoundError(f"{of} is not installed.")
     return found
 
 
 @contextlib.contextmanager
-def _folder(user: str) -> Iterator[tuple[Path, list[str]]]:
+def _folder(user: str, within: Path | None) -> Iterator[tuple[Path, list[str]]]:
     """Make a folder, and say how to run commands as who may own it."""
     # Short: the path of a Unix socket has to fit into some hundred characters.
-    folder = Path(tempfile.mkdtemp(prefix="dexcore-"))
+    folder = Path(tempfile.mkdtemp(prefix="dexcore-", dir=within))
     try:
         yield folder, _as_user(user, folder)
     finally:
@@ -264,6 +359,15 @@ def _run(*command: str) -> None:
         raise RuntimeError(f"{command[0]}: {done.stdout}{done.stderr}")
 
 
-def _silent(command: Sequence[str]) -> bool:
-    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
-    return bool(done.returncode)
+def _succeeds(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603
+
+
+def _answers(url: str) -> bool:
+    # No proxy stands between here and the loopback.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(url, timeout=5):
+            return True
+    except (urllib.error.URLError, ConnectionError):
+        return False

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import itertools
 import json
@@ -20,20 +19,19 @@ import urllib.error
 import urllib.request
 
 from types import SimpleNamespace
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import aiohttp
-import attrs
 import pytest
 
 from dexcore.jose import verify_with_jwks
 from dexcore.testing import servers
+from dexcore.testing.app import App, static_client
 from dexcore.testing.background import Background
+from dexcore.testing.books import GONE, kid
 
 HASH = "$2a$10$JJtEz2LbMaKFP/xmTbX9gu0GydgiDJFGfSkiZFg.GpuyKJSWB1.Ty"  # "password"
-REDIRECT_URI = "http://127.0.0.1:1/callback"
 USERS = tuple(f"user{number}@example.com" for number in range(12))
-GONE = (aiohttp.ClientError, TimeoutError)
+SHARED = ["sqlite", "postgres", "mariadb", "etcd", "kubernetes"]
 _STARTS = 60.0  # seconds, on a machine that has other things to do
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _numbers = itertools.count(1)
@@ -72,54 +70,34 @@ def postgres_server():
 
 
 @pytest.fixture(scope="session")
-def postgres_place(postgres_server):
-    import asyncpg
-
-    server = postgres_server
-
-    async def make(name):
-        connection = await asyncpg.connect(
-            host=server.host, port=server.port, user="postgres", ssl=False
-        )
-        await connection.execute(f"CREATE DATABASE {name}")
-        await connection.close()
-
-    def new():
-        name = f"replicas{next(_numbers)}"
-        with Background() as background:
-            background.call(make(name))
-        where = {"host": server.host, "port": server.port, "database": name}
-        options = {"user": "postgres", "ssl": {"mode": "disable"}}
-        return {"type": "postgres", "config": where | options}
-
-    return new
+def mariadb_server():
+    with contextlib.ExitStack() as stack:
+        with _installed("mariadb-server"):
+            server = stack.enter_context(servers.mariadb())
+        yield server
 
 
 @pytest.fixture(scope="session")
-def etcd_place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("etcd")
-    port, peer = _free_ports(2)
-    url, peer_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"
-    command = [
-        "etcd", "--name=one", f"--data-dir={folder / 'data'}", "--logger=zap",
-        f"--listen-client-urls={url}", f"--advertise-client-urls={url}",
-        f"--listen-peer-urls={peer_url}", f"--initial-advertise-peer-urls={peer_url}",
-        f"--initial-cluster=one={peer_url}", "--unsafe-no-fsync",
-        f"--log-outputs={folder / 'log'}",
-    ]  # fmt: skip
-    with _installed("etcd-server"):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(f"{url}/health", process, folder / "log")
+def etcd_server():
+    with contextlib.ExitStack() as stack:
+        with _installed("etcd-server"):
+            server = stack.enter_context(servers.etcd())
+        yield server
 
-        def new():
-            config = {"endpoints": [url], "namespace": f"{next(_numbers)}/"}
-            return {"type": "etcd", "config": config}
 
-        yield new
-    finally:
-        process.kill()
-        process.wait(10)
+@pytest.fixture(scope="session")
+def postgres_place(postgres_server):
+    return postgres_server.storage
+
+
+@pytest.fixture(scope="session")
+def mariadb_place(mariadb_server):
+    return mariadb_server.storage
+
+
+@pytest.fixture(scope="session")
+def etcd_place(etcd_server):
+    return etcd_server.storage
 
 
 @pytest.fixture(scope="session")
@@ -150,93 +128,13 @@ def kubernetes_place(tmp_path_factory):
 # — replicas ---------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Answer:
-    """A response, read."""
-
-    status: int
-    headers: object
-    text: str
-
-    @property
-    def json(self):
-        return json.loads(self.text)
-
-
-class Replica:
+class Replica(App):
     """A process, and what apps and users do with it and it alone."""
 
     def __init__(self, issuer, origin, process, log):
-        self.issuer = issuer
+        super().__init__(issuer, origin)
         self.process = process
         self.log = log
-        self._origin = origin
-        self._home = issuer.removesuffix("/dex")
-
-    async def send(self, http, method, path, **options):
-        url = path if "://" in path else self._origin + path
-        # Addresses are the issuer's; behind it any replica may answer.
-        url = url.replace(self._home, self._origin, 1)
-        async with http.request(
-            method, url, allow_redirects=False, **options
-        ) as answer:
-            text = await answer.text()
-            return Answer(answer.status, answer.headers, text)
-
-    async def begin(self, http):
-        """Begin a login; return the address of the form."""
-        query = {
-            "client_id": "app",
-            "redirect_uri": REDIRECT_URI,
-            "response_type": "code",
-            "scope": "openid email offline_access",
-            "state": "a state",
-        }
-        answer = await self.send(http, "GET", f"/dex/auth?{urlencode(query)}")
-        assert answer.status == 302, answer.text
-        return answer.headers["Location"]
-
-    async def finish(self, http, form, user):
-        """Fill in the form; return the code."""
-        typed = {"login": user, "password": "password"}
-        answer = await self.send(http, "POST", form, data=typed)
-        assert answer.status == 303, (answer.status, answer.text)
-        return dict(parse_qsl(urlsplit(answer.headers["Location"]).query))["code"]
-
-    async def code(self, user):
-        jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
-        async with aiohttp.ClientSession(cookie_jar=jar) as http:
-            return await self.finish(http, await self.begin(http), user)
-
-    async def client(self, http, path, **form):
-        auth = {"Authorization": aiohttp.encode_basic_auth("app", "secret")}
-        return await self.send(http, "POST", f"/dex{path}", data=form, headers=auth)
-
-    async def exchange(self, http, code):
-        return await self.client(
-            http,
-            "/token",
-            grant_type="authorization_code",
-            code=code,
-            redirect_uri=REDIRECT_URI,
-        )
-
-    async def refresh(self, http, token):
-        return await self.client(
-            http, "/token", grant_type="refresh_token", refresh_token=token
-        )
-
-    async def tokens(self, http, user):
-        answer = await self.exchange(http, await self.code(user))
-        assert answer.status == 200, answer.text
-        return answer.json
-
-    async def userinfo(self, http, token):
-        headers = {"Authorization": f"Bearer {token}"}
-        return await self.send(http, "GET", "/dex/userinfo", headers=headers)
-
-    async def keys(self, http):
-        return (await self.send(http, "GET", "/dex/keys")).json
 
     def kill(self):
         self.process.kill()
@@ -260,14 +158,7 @@ def _configuration(storage, issuer, port, interval):
             {"email": user, "hash": HASH, "username": user[:6], "userID": user[:6]}
             for user in USERS
         ],
-        "staticClients": [
-            {
-                "id": "app",
-                "name": "App",
-                "secret": "secret",
-                "redirectURIs": [REDIRECT_URI],
-            }
-        ],
+        "staticClients": [static_client()],
     }
 
 
@@ -300,13 +191,13 @@ def serving(folder, storage, intervals):
                 one.process.wait(5)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres", "etcd", "kubernetes"])
+@pytest.fixture(scope="module", params=SHARED)
 def house(request, tmp_path_factory):
     """Replicas of which ``strict`` have no grace for refresh tokens."""
     storage = request.getfixturevalue(f"{request.param}_place")()
     folder = tmp_path_factory.mktemp("house")
     intervals = ["0s", "0s", "30s", "30s"]
-    if request.param in ("postgres", "etcd"):
+    if request.param in ("postgres", "mariadb", "etcd"):
         intervals.append("30s")
     with serving(folder, storage, intervals) as all:
         yield SimpleNamespace(all=all, strict=all[:2], lenient=all[2:4])
@@ -338,14 +229,7 @@ def example():
     def claims(keys, token):
         return verify_with_jwks(token, keys, ("ES256",))[0]
 
-    return SimpleNamespace(users=USERS, claims=claims, kid=_kid, gone=GONE)
-
-
-def _kid(token):
-    """Return the id of the key that signed *token*."""
-    text = token.partition(".")[0]
-    header = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    return json.loads(header)["kid"]
+    return SimpleNamespace(users=USERS, claims=claims, kid=kid, gone=GONE)
 
 
 def _wait_for(url, process, log):

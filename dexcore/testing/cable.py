@@ -1,0 +1,113 @@
+"""The way to a server, which a test can cut.
+
+::
+
+    with Cable("127.0.0.1", server.port) as cable:
+        ...                # somebody connects to cable.port
+        cable.cut()        # from now on packets vanish: nobody is told
+        cable.mend()       # what was sent meanwhile arrives now
+        cable.reset()      # every connection breaks, new ones are welcome
+
+While it is cut, connections stay open and new ones are accepted, and nothing arrives on
+either side, as with a firewall that has begun to drop packets.  What was sent is
+delivered after ``mend``, as TCP would by repeating it, even from those who have hung up
+in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from collections.abc import Callable
+from types import TracebackType
+
+from .background import Background
+
+__all__ = ["Cable"]
+
+_PIECE = 65536  # bytes
+
+
+class Cable:
+    """Forwards a port of ours to *port* of *host*, in a thread of its own."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = "127.0.0.1"
+        self.port = 0
+        self._target = host, port
+        self._background = Background("dexcore.testing.cable")
+        self._whole = asyncio.Event()
+        self._whole.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    def __enter__(self) -> Cable:
+        self._background.call(self._open())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._background.call(self._close())
+        self._background.close()
+
+    def cut(self) -> None:
+        """Let packets vanish from now on, in both directions."""
+        self._call(self._whole.clear)
+
+    def mend(self) -> None:
+        """Deliver everything again, and what was sent meanwhile."""
+        self._call(self._whole.set)
+
+    def reset(self) -> None:
+        """Break every connection; both ends are told at once."""
+        self._call(self._abort)
+
+    def _call(self, act: Callable[[], None]) -> None:
+        async def there() -> None:
+            act()
+
+        self._background.call(there())
+
+    async def _open(self) -> None:
+        self._server = await asyncio.start_server(self._accept, self.host, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self._abort()
+        await asyncio.sleep(0)
+
+    def _abort(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._writers.add(writer)
+            await self._whole.wait()
+            there, back = await asyncio.open_connection(*self._target)
+            self._writers.add(back)
+            await asyncio.gather(self._carry(reader, back), self._carry(there, writer))
+            self._writers.discard(back)
+        self._writers.discard(writer)
+        writer.close()
+
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            while piece := await reader.read(_PIECE):
+                await self._whole.wait()
+                writer.write(piece)
+                await writer.drain()
+            await self._whole.wait()
+        finally:
+            writer.close()
