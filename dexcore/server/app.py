@@ -50,10 +50,13 @@ from .sealing import Sealer, derive
 from .tokens.access import AccessTokens
 from .tokens.claims import ExtraClaims
 from .tokens.issuer import TokenIssuer
+from .tokens.leftovers import remove_leftovers
 from .tokens.refresh import RefreshPolicy, RefreshSecrets, RefreshTokens
 from .userinfo import UserinfoEndpoint
 
 SWEEP_SECONDS = 300.0
+# It reads all refresh tokens and offline sessions, and rarely finds something.
+LEFTOVERS_SECONDS = 3600.0
 
 # Guesses of one account's password from one address: a burst that many tabs and devices
 # may need, then ten a minute.
@@ -85,6 +88,8 @@ class Server:
         background.start("revocations", parts.revocations.run)
         background.start("health", self.health.run)
         background.every(SWEEP_SECONDS, self._sweep, jitter=0.1)
+        if not parts.storage.atomic:
+            background.every(LEFTOVERS_SECONDS, self._tidy, jitter=0.5)
 
     async def close(self) -> None:
         """Stop everything and let go of connections."""
@@ -96,6 +101,12 @@ class Server:
         found = {kind: count for kind, count in swept.items() if count}
         if found:
             self.parts.audit.log.info("swept", extra={"fields": found})
+
+    async def _tidy(self) -> None:
+        storage, now = self.parts.storage, self.parts.now()
+        if removed := await remove_leftovers(storage, now):
+            found = {"refresh_tokens": removed}
+            self.parts.audit.log.info("removed leftovers", extra={"fields": found})
 
 
 async def open_server(

@@ -122,6 +122,8 @@ class Storage(Collections, ABC):
 
     #: Whether other processes can open the same data at the same time.
     shared: bool = True
+    #: Whether a unit happens as a whole or not at all, wherever it is cut.
+    atomic: bool = True
 
     @abstractmethod
     async def unit(self, work: Callable[[Collections], Awaitable[T]]) -> T:

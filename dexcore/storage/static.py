@@ -58,6 +58,7 @@ class OverlaidStorage(Storage):
     ) -> None:
         self.backing = backing
         self.shared = backing.shared
+        self.atomic = backing.atomic
         self._entries = entries
         for kind in KINDS:
             below = getattr(backing, kind.collection)

@@ -22,11 +22,14 @@ import json
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 
 import aiohttp
 import attrs
 
 from ..jose import verify_with_jwks
+from ..oauth2.times import utcnow
+from ..server.tokens.leftovers import remove_leftovers
 from ..storage import Storage
 from .app import Answer, App
 
@@ -147,6 +150,10 @@ class Books:
         await self._sign_ups(apps)
         await self._tokens(apps)
         await self._records(storage)
+        for used_up in (self.codes, self.unsure, self.live, self.torn):
+            used_up.clear()
+        for seen in (self.traded, self.revoked, self.signed_up, self.perhaps):
+            seen.clear()
 
     async def _codes(self, apps: Sequence[App]) -> None:
         for code in [*self.unsure, *self.codes]:
@@ -161,8 +168,6 @@ class Books:
         for code in self.traded:
             for app in apps:
                 assert (await app.exchange(self.http, code)).status == 400
-        self.codes.clear()
-        self.unsure.clear()
 
     async def _refresh_tokens(self, apps: Sequence[App]) -> None:
         for token in self.live.values():
@@ -218,6 +223,8 @@ class Books:
 
     async def _records(self, storage: Storage) -> None:
         """The storage has what it should, and nothing that nobody can find again."""
+        if not storage.atomic:
+            await remove_leftovers(storage, utcnow() + timedelta(days=1))
         tokens = await storage.refresh_tokens.list()
         owners = Counter(
             (token.claims.user_id, token.connector_id, token.client_id)

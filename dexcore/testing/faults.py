@@ -51,6 +51,7 @@ class FaultyStorage(Storage):
     def __init__(self, inner: Storage, reached: Reached) -> None:
         self.inner = inner
         self.shared = inner.shared
+        self.atomic = inner.atomic
         self._reached = reached
         _watch(self, inner, reached)
 

@@ -26,7 +26,9 @@ import time
 import urllib.error
 import urllib.request
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -37,6 +39,7 @@ import attrs
 
 from .. import hookimpl, plugins
 from ..config import loads
+from ..oauth2.times import utcnow
 from ..server import logs
 from ..server.app import Server, open_server
 from ..server.run import run
@@ -55,12 +58,16 @@ _BESIDE = ("upcoming_keys.", "keys.", "revocations.list", "ping", "sweep")
 class Life:
     """A server that runs, until it is stopped or killed."""
 
-    def __init__(self, process: BaseProcess, issuer: str, folder: Path) -> None:
+    def __init__(
+        self, process: BaseProcess, issuer: str, origin: str, folder: Path
+    ) -> None:
         self.process = process
         self.issuer = issuer
+        self.origin = origin
         self.log = folder / "log"
         self._passed = folder / "passed"
         self._doom = folder / "doom"
+        self._rotated = folder / "rotated"
 
     @property
     def alive(self) -> bool:
@@ -77,14 +84,19 @@ class Life:
         self._doom.unlink(missing_ok=True)
         return self._passed.read_text().split()
 
-    def kill_at(self, point: str) -> None:
-        """Let it be killed when it gets to *point*."""
-        self._doom.write_text(point)
+    def kill_at(self, point: str, time: int = 1) -> None:
+        """Let it be killed when it gets to *point*, for the so-manieth time."""
+        whole = self._doom.with_name("written")
+        whole.write_text(f"{point} {time}")
+        whole.rename(self._doom)
 
     def rotate(self) -> None:
-        """Ask it to let the next key sign now."""
+        """Let the next key sign now; return when it does, or when all is over."""
         assert self.process.pid is not None
+        self._rotated.unlink(missing_ok=True)
         os.kill(self.process.pid, signal.SIGUSR1)
+        while self.alive and not self._rotated.exists():
+            time.sleep(0.005)
 
     def kill(self) -> None:
         """``kill -9``."""
@@ -111,6 +123,7 @@ class Lives:
     def __init__(self, folder: Path, preload: tuple[str, ...] = ()) -> None:
         self._folder = folder
         self._numbers = count(1)
+        self._clock = folder / "clock"
         self._begun: list[Life] = []
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["dexcore.testing.lives", *preload])
@@ -127,6 +140,13 @@ class Lives:
         for life in self._begun:
             life.stop()
 
+    def forward(self, seconds: float) -> None:
+        """Move the clocks of all of them, and of those to come."""
+        before = _offset(self._clock)
+        whole = self._clock.with_name("written")
+        whole.write_text(str(before + seconds))
+        whole.rename(self._clock)
+
     def begin(self, configuration: Mapping[str, Any], port: int = 0) -> Life:
         """Start a server and wait until it serves; ``RuntimeError`` if it does not.
 
@@ -135,24 +155,25 @@ class Lives:
         folder = self._folder / f"life{next(self._numbers)}"
         folder.mkdir()
         port = port or _free_port()
+        origin = f"http://127.0.0.1:{port}"
         own = {"web": {"http": f"127.0.0.1:{port}"}}
-        issuer = {"issuer": f"http://127.0.0.1:{port}/dex"}
+        issuer = {"issuer": f"{origin}/dex"}
         settings = issuer | dict(configuration) | own
         process = self._context.Process(
-            target=_live, args=(json.dumps(settings), str(folder))
+            target=_live, args=(json.dumps(settings), folder, self._clock)
         )
         process.start()
-        life = Life(process, settings["issuer"], folder)
+        life = Life(process, settings["issuer"], origin, folder)
         self._begun.append(life)
-        _wait_for(f"http://127.0.0.1:{port}/dex/keys", life)
+        _wait_for(f"{origin}/dex/keys", life)
         return life
 
 
 # — In the other process ---------------------------------------------------------------
 
 
-def _live(text: str, folder: str) -> None:
-    log = os.open(Path(folder) / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def _live(text: str, folder: Path, clock: Path) -> None:
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     settings = json.loads(text)
@@ -161,12 +182,16 @@ def _live(text: str, folder: str) -> None:
     settings["storage"] = {**settings["storage"], "type": "mortal"}
     config = loads(json.dumps(settings))
     lines = logs.configure(config.logger)
-    reached = _Reached(Path(folder))
+    reached = _Reached(folder)
 
     async def opened() -> Server:
         mortal = StorageType("mortal", offer.config, faulty(offer.open, reached))
-        server = await open_server(config, plugins.find(_Offer(mortal)))
-        _rotate_when_asked(server.parts.signer, reached)
+        server = await open_server(
+            config,
+            plugins.find(_Offer(mortal)),
+            now=lambda: utcnow() + timedelta(seconds=_offset(clock)),
+        )
+        _rotate_when_asked(server.parts.signer, reached, folder / "rotated")
         return server
 
     try:
@@ -175,15 +200,23 @@ def _live(text: str, folder: str) -> None:
         lines.flush()
 
 
-def _rotate_when_asked(signer: Any, reached: _Reached) -> None:
+def _rotate_when_asked(signer: Any, reached: _Reached, done: Path) -> None:
     asked: set[asyncio.Task[None]] = set()
     loop = asyncio.get_running_loop()
 
-    def rotate() -> None:
+    async def rotate() -> None:
+        # First what has to be there for it, so that nothing but the rotation is cut.
+        await signer.refresh()
         reached.beside = tuple(one for one in _BESIDE if "keys" not in one)
-        asked.add(loop.create_task(signer.rotate()))
+        try:
+            await signer.rotate()
+        finally:
+            reached.beside = _BESIDE
+            done.touch()  # noqa: ASYNC240 - in a file system in memory, or nearly
 
-    loop.add_signal_handler(signal.SIGUSR1, rotate)
+    loop.add_signal_handler(
+        signal.SIGUSR1, lambda: asked.add(loop.create_task(rotate()))
+    )
 
 
 @attrs.frozen
@@ -202,6 +235,8 @@ class _Reached:
         self.beside = _BESIDE
         self._doom = folder / "doom"
         self._passed = folder / "passed"
+        self._times: Counter[str] = Counter()
+        self._before = ""
 
     def __call__(self, point: str) -> None:
         if point.startswith(self.beside):
@@ -210,11 +245,22 @@ class _Reached:
             doom = self._doom.read_text()
         except FileNotFoundError:
             return
+        if doom != self._before:
+            self._before = doom
+            self._times.clear()
+        self._times[point] += 1
         if not doom:
             with self._passed.open("a") as passed:
                 passed.write(f"{point}\n")
-        elif doom == point:
+        elif doom == f"{point} {self._times[point]}":
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _offset(clock: Path) -> float:
+    try:
+        return float(clock.read_text())
+    except FileNotFoundError:
+        return 0.0
 
 
 def _wait_for(url: str, life: Life) -> None:

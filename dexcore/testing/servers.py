@@ -69,7 +69,7 @@ class Server:
         socket: Path,
         stop: signal.Signals,
         crash: signal.Signals,
-        make: Callable[[str, int], dict[str, Any]],
+        make: Callable[[str], dict[str, Any]],
     ) -> None:
         self.folder = folder
         self.port = port
@@ -108,12 +108,9 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
-    def storage(self, port: int = 0) -> dict[str, Any]:
-        """Make an empty database; return the ``storage`` of a configuration with it.
-
-        *port* is one that leads to the server's, if it is not asked directly.
-        """
-        return self._make(next(self._names), port or self.port)
+    def storage(self) -> dict[str, Any]:
+        """Make an empty database; return the ``storage`` of a configuration with it."""
+        return self._make(next(self._names))
 
     def restart(self) -> None:
         """Stop it and start it again."""
@@ -168,7 +165,7 @@ def postgres(
         flags = [word for setting in settings for word in ("-c", setting)]
         address = ("-h", "127.0.0.1", "-p", str(port))
 
-        def make(name: str, port: int) -> dict[str, Any]:
+        def make(name: str) -> dict[str, Any]:
             _run(f"{programs}/createdb", *address, "-U", "postgres", name)
             where = {"host": "127.0.0.1", "port": port, "database": name}
             options = {"user": "postgres", "ssl": {"mode": "disable"}}
@@ -226,7 +223,7 @@ def mariadb(*options: str, within: Path | None = None) -> Iterator[Server]:
         ]
         root = ("--no-defaults", "-uroot", f"--socket={path}")
 
-        def make(name: str, port: int) -> dict[str, Any]:
+        def make(name: str) -> dict[str, Any]:
             create = f"CREATE DATABASE {name} CHARACTER SET utf8mb4"
             _run(client, *root, f"--execute={create}")
             where = {"host": "127.0.0.1", "port": port, "database": name}
@@ -272,9 +269,8 @@ def etcd(*options: str, within: Path | None = None) -> Iterator[Server]:
             *options,
         ]
 
-        def make(name: str, port: int) -> dict[str, Any]:
-            endpoints = [f"http://127.0.0.1:{port}"]
-            config = {"endpoints": endpoints, "namespace": f"{name}/"}
+        def make(name: str) -> dict[str, Any]:
+            config = {"endpoints": [url], "namespace": f"{name}/"}
             return {"type": "etcd", "config": config}
 
         server = Server(

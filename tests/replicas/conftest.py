@@ -18,12 +18,16 @@ import time
 import urllib.error
 import urllib.request
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
 import pytest
 
+from dexcore import plugins
+from dexcore.config import structure
 from dexcore.jose import verify_with_jwks
+from dexcore.storage import StorageContext
 from dexcore.testing import servers
 from dexcore.testing.app import App, static_client
 from dexcore.testing.background import Background
@@ -101,8 +105,21 @@ def etcd_place(etcd_server):
 
 
 @pytest.fixture(scope="session")
-def kubernetes_place(tmp_path_factory):
+def kubernetes_server():
     from dexcore_storage_kubernetes.double import ApiServer
+
+    with Background() as background:
+        server = ApiServer()
+        background.call(server.__aenter__())
+        try:
+            yield server
+        finally:
+            background.call(server.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="session")
+def kubernetes_place(kubernetes_server, tmp_path_factory):
+    server = kubernetes_server
 
     def new():
         file = tmp_path_factory.mktemp("kubernetes") / "config"
@@ -116,13 +133,25 @@ def kubernetes_place(tmp_path_factory):
         file.write_text(json.dumps(document))
         return {"type": "kubernetes", "config": {"kubeConfigFile": str(file)}}
 
-    with Background() as background:
-        server = ApiServer()
-        background.call(server.__aenter__())
-        try:
-            yield new
-        finally:
-            background.call(server.__aexit__(None, None, None))
+    return new
+
+
+def rerouted(storage, port):
+    """Return *storage* at another port of the loopback interface."""
+    config = dict(storage["config"])
+    if "kubeConfigFile" in config:
+        file = Path(config["kubeConfigFile"])
+        document = json.loads(file.read_text())
+        (cluster,) = document["clusters"]
+        cluster["cluster"]["server"] = f"http://127.0.0.1:{port}"
+        other = file.with_name(f"by-{port}")
+        other.write_text(json.dumps(document))
+        config["kubeConfigFile"] = str(other)
+    elif "endpoints" in config:
+        config["endpoints"] = [f"http://127.0.0.1:{port}"]
+    else:
+        config["port"] = port
+    return storage | {"config": config}
 
 
 # — replicas ---------------------------------------------------------------------------
@@ -141,10 +170,9 @@ class Replica(App):
         self.process.wait(10)
 
 
-def _configuration(storage, issuer, port, interval):
+def configuration(storage, interval="30s"):
+    """Return what all replicas on *storage* have in common."""
     return {
-        "issuer": issuer,
-        "web": {"http": f"127.0.0.1:{port}"},
         "storage": storage,
         "signer": {
             "type": "local",
@@ -171,7 +199,8 @@ def serving(folder, storage, intervals):
     try:
         for port, interval in zip(ports, intervals, strict=True):
             file = folder / f"{port}.json"
-            file.write_text(json.dumps(_configuration(storage, issuer, port, interval)))
+            own = {"issuer": issuer, "web": {"http": f"127.0.0.1:{port}"}}
+            file.write_text(json.dumps(own | configuration(storage, interval)))
             log = folder / f"{port}.log"
             command = [sys.executable, "-m", "dexcore", "serve", str(file)]
             with log.open("w") as stderr:
@@ -223,13 +252,37 @@ async def http():
 
 
 @pytest.fixture
+def opened():
+    """``async with opened(storage)``: the storage that a configuration says."""
+
+    @contextlib.asynccontextmanager
+    async def open(storage):
+        offer = plugins.find().storage_type(storage["type"])
+        config = structure(storage["config"], offer.config)
+        storage = await offer.open(config, StorageContext())
+        try:
+            yield storage
+        finally:
+            await storage.close()
+
+    return open
+
+
+@pytest.fixture
 def example():
     """What tests need to know of the configuration."""
 
     def claims(keys, token):
         return verify_with_jwks(token, keys, ("ES256",))[0]
 
-    return SimpleNamespace(users=USERS, claims=claims, kid=kid, gone=GONE)
+    return SimpleNamespace(
+        users=USERS,
+        claims=claims,
+        kid=kid,
+        gone=GONE,
+        configuration=configuration,
+        rerouted=rerouted,
+    )
 
 
 def _wait_for(url, process, log):

@@ -10,11 +10,8 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from dexcore import plugins
 from dexcore.builtin.local_signer import Config, open_local_signer
-from dexcore.config import structure
 from dexcore.signer import SignerContext
-from dexcore.storage import StorageContext
 
 
 @attrs.define
@@ -102,13 +99,13 @@ async def more(books, number, tasks):
 
 
 async def test_a_rotation_lets_no_verification_fail(
-    postgres_place, pair, http, example
+    postgres_place, pair, http, example, opened
 ):
     storage = postgres_place()
     replicas = pair(storage)
     before = await one_key_set(replicas, http)
     signed_by = set()
-    async with signer_on(storage) as signer:
+    async with signer_on(opened, storage) as signer:
         await signer.rotate()
     async with asyncio.timeout(40):
         while len(signed_by) < 2 or not await all_rotated(replicas, http, before):
@@ -144,19 +141,13 @@ async def all_rotated(replicas, http, before):
 
 
 @contextlib.asynccontextmanager
-async def signer_on(storage):
+async def signer_on(opened, storage):
     """Open the signer of another replica, so to speak."""
-    offer = plugins.find().storage_type(storage["type"])
-    opened = await offer.open(
-        structure(storage["config"], offer.config), StorageContext()
-    )
-    context = SignerContext(opened, timedelta(hours=24), lambda: datetime.now(UTC))
-    try:
+    async with opened(storage) as found:
+        context = SignerContext(found, timedelta(hours=24), lambda: datetime.now(UTC))
         signer = await open_local_signer(Config(algorithm="ES256"), context)
         yield signer
         await signer.close()
-    finally:
-        await opened.close()
 
 
 async def test_a_database_that_restarts_is_waited_for(

@@ -39,7 +39,7 @@ from ..connectors import Connectors, OpenConnector, guarded
 from ..identity import claims_of, identity_of
 from ..tokens.authorization import Authorization, family_of
 from ..tokens.issuer import TokenIssuer
-from ..tokens.refresh import RefreshTokens, wire
+from ..tokens.refresh import RefreshTokens, superseded, wire
 from .grant import Form, Grant, required
 
 _WRONG = "Refresh token is invalid or has already been claimed by another client."
@@ -104,6 +104,8 @@ class RefreshTokenGrant(Grant):
         for _ in range(_TRIES):
             record, session = await self._read(refresh_id)
             self._check(record, client)
+            if superseded(record, session):
+                raise InvalidGrant(_WRONG)
             _narrowed(record, form.get("scope", ""))
             standing = self.refresh_tokens.standing(record, secret)
             if standing == "stolen":

@@ -157,6 +157,16 @@ class RefreshTokens:
         return self.now() + self.lifetime + timedelta(minutes=1)
 
 
+def superseded(record: RefreshToken, session: OfflineSessions | None) -> bool:
+    """Return whether a later login of the user with the client replaced *record*.
+
+    It has been removed then, unless the storage has no transactions and that login was
+    cut in the middle.
+    """
+    ref = session.refresh.get(record.client_id) if session is not None else None
+    return ref is not None and ref.id != record.id
+
+
 def wire(record: RefreshToken) -> str:
     """Return *record* as the client holds it: an id and a secret in one string."""
     return subjects.encode_refresh(record.id, record.token)
@@ -234,5 +244,6 @@ __all__ = [
     "RefreshTokens",
     "forget",
     "keep",
+    "superseded",
     "wire",
 ]

@@ -67,6 +67,8 @@ class KubernetesStorage(Storage):
     There are no transactions: a unit runs its verbs in their order.
     """
 
+    atomic = False
+
     def __init__(self, api: Api, context: StorageContext) -> None:
         self._api = api
         self._documents: dict[str, Documents[Any]] = {}
