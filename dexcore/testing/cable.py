@@ -39,7 +39,9 @@ class Cable:
         self._background = Background("dexcore.testing.cable")
         self._whole = asyncio.Event()
         self._whole.set()
+        self._closing = False
         self._writers: set[asyncio.StreamWriter] = set()
+        self._carrying: set[asyncio.Task[None] | None] = set()
         self._server: asyncio.Server | None = None
 
     def __enter__(self) -> Cable:
@@ -80,8 +82,10 @@ class Cable:
     async def _close(self) -> None:
         assert self._server is not None
         self._server.close()
+        self._closing = True
+        self._whole.set()
         self._abort()
-        await asyncio.sleep(0)
+        await asyncio.gather(*(task for task in self._carrying if task))
 
     def _abort(self) -> None:
         for writer in self._writers:
@@ -90,15 +94,28 @@ class Cable:
     async def _accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        task = asyncio.current_task()
+        self._carrying.add(task)
+        self._writers.add(writer)
         with contextlib.suppress(OSError):
-            self._writers.add(writer)
             await self._whole.wait()
-            there, back = await asyncio.open_connection(*self._target)
-            self._writers.add(back)
-            await asyncio.gather(self._carry(reader, back), self._carry(there, writer))
-            self._writers.discard(back)
+            if not self._closing:
+                await self._connect(reader, writer)
         self._writers.discard(writer)
+        self._carrying.discard(task)
         writer.close()
+
+    async def _connect(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        there, back = await asyncio.open_connection(*self._target)
+        self._writers.add(back)
+        await asyncio.gather(
+            self._carry(reader, back),
+            self._carry(there, writer),
+            return_exceptions=True,
+        )
+        self._writers.discard(back)
 
     async def _carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -32,7 +32,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MISSING", "Server", "etcd", "mariadb", "postgres"]
+__all__ = ["MISSING", "Server", "etcd", "folder", "mariadb", "postgres"]
 
 _START_SECONDS = 60.0
 # A test does not outlive the machine: nothing waits for the disk.
@@ -108,6 +108,11 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
     def storage(self) -> dict[str, Any]:
         """Make an empty database; return the ``storage`` of a configuration with it."""
         return self._make(next(self._names))
@@ -139,9 +144,9 @@ def postgres(
     Raises ``FileNotFoundError`` if it is not installed.
     """
     programs = _postgres_programs()
-    with _folder("postgres", within) as (folder, as_user):
+    with _owned("postgres", within) as (home, as_user):
         port = _free_port()
-        data = folder / "data"
+        data = home / "data"
         _run(
             *as_user,
             f"{programs}/initdb",
@@ -156,7 +161,7 @@ def postgres(
         settings = (
             "listen_addresses=127.0.0.1",
             f"port={port}",
-            f"unix_socket_directories={folder}",
+            f"unix_socket_directories={home}",
             "fsync=off",
             "full_page_writes=off",
             "synchronous_commit=off",
@@ -174,9 +179,9 @@ def postgres(
         server = Server(
             [*as_user, f"{programs}/postgres", "-D", str(data), *flags],
             partial(_succeeds, f"{programs}/pg_isready", "-q", *address),
-            folder,
+            home,
             port,
-            folder,
+            home,
             signal.SIGINT,  # at once; SIGTERM waits for clients
             signal.SIGQUIT,  # who kills only the first of its processes gets no other
             make,
@@ -193,14 +198,14 @@ def mariadb(*options: str, within: Path | None = None) -> Iterator[Server]:
     """
     program, install = _program("mariadbd"), _program("mariadb-install-db")
     admin, client = _program("mariadb-admin"), _program("mariadb")
-    with _folder("mysql", within) as (folder, as_user):
-        port, path, data = _free_port(), folder / "socket", folder / "data"
+    with _owned("mysql", within) as (home, as_user):
+        port, path, data = _free_port(), home / "socket", home / "data"
         _run(
             *as_user,
             install,
             "--no-defaults",
             f"--datadir={data}",
-            f"--tmpdir={folder}",  # shared, two of them take each other's files
+            f"--tmpdir={home}",  # shared, two of them take each other's files
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--skip-name-resolve",
@@ -211,11 +216,11 @@ def mariadb(*options: str, within: Path | None = None) -> Iterator[Server]:
             program,
             "--no-defaults",
             f"--datadir={data}",
-            f"--tmpdir={folder}",
+            f"--tmpdir={home}",
             f"--socket={path}",
             f"--port={port}",
             "--bind-address=127.0.0.1",
-            f"--pid-file={folder / 'pid'}",
+            f"--pid-file={home / 'pid'}",
             "--innodb-buffer-pool-size=32M",
             *_CARELESS,
             "--skip-log-bin",
@@ -233,7 +238,7 @@ def mariadb(*options: str, within: Path | None = None) -> Iterator[Server]:
         server = Server(
             command,
             partial(_succeeds, admin, *root, "ping"),
-            folder,
+            home,
             port,
             path,
             signal.SIGTERM,
@@ -251,14 +256,14 @@ def etcd(*options: str, within: Path | None = None) -> Iterator[Server]:
     *within* another.  Raises ``FileNotFoundError`` if it is not installed.
     """
     program = _program("etcd", "etcd")
-    with _folder("etcd", within) as (folder, as_user):
+    with _owned("etcd", within) as (home, as_user):
         port, peer = _free_port(), _free_port()
         url, peers = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"
         command = [
             *as_user,
             program,
             "--name=one",
-            f"--data-dir={folder / 'data'}",
+            f"--data-dir={home / 'data'}",
             f"--listen-client-urls={url}",
             f"--advertise-client-urls={url}",
             f"--listen-peer-urls={peers}",
@@ -276,9 +281,9 @@ def etcd(*options: str, within: Path | None = None) -> Iterator[Server]:
         server = Server(
             command,
             partial(_answers, f"{url}/health"),
-            folder,
+            home,
             port,
-            folder,
+            home,
             signal.SIGTERM,
             signal.SIGKILL,
             make,
@@ -320,14 +325,21 @@ def _program(name: str, of: str = "MariaDB") -> str:
 
 
 @contextlib.contextmanager
-def _folder(user: str, within: Path | None) -> Iterator[tuple[Path, list[str]]]:
-    """Make a folder, and say how to run commands as who may own it."""
-    # Short: the path of a Unix socket has to fit into some hundred characters.
-    folder = Path(tempfile.mkdtemp(prefix="dexcore-", dir=within))
+def folder(within: Path | None = None) -> Iterator[Path]:
+    """Make a folder that is gone afterwards, with a short name, *within* another."""
+    # The path of a Unix socket has to fit into some hundred characters.
+    made = Path(tempfile.mkdtemp(prefix="dexcore-", dir=within))
     try:
-        yield folder, _as_user(user, folder)
+        yield made
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _owned(user: str, within: Path | None) -> Iterator[tuple[Path, list[str]]]:
+    """Make a folder, and say how to run commands as who may own it."""
+    with folder(within) as made:
+        yield made, _as_user(user, made)
 
 
 def _as_user(user: str, folder: Path) -> list[str]:

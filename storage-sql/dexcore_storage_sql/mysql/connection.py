@@ -29,8 +29,13 @@ _SETTINGS = (
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',"
     " time_zone = '+00:00', innodb_lock_wait_timeout = {0}"
 )
+# Who vanishes inside a transaction does not keep others from its rows for long; MySQL
+# has no such setting.
+_MARIADB = ", idle_transaction_timeout = {0}"
 # Locks what it reads for writing, and no gaps beside it.
 _ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+_SLACK = 5  # seconds more than a statement may take, until nobody comes with the next
 
 _THERE = (1062, 1586)
 _AGAIN = (1205, 1213)  # waited too long for a lock; a deadlock
@@ -215,7 +220,7 @@ async def _connect(
                 ssl=context,
             )
             session = MySQLSession(connection, counts, float(config.statement_timeout))
-            await session.execute(_SETTINGS.format(_lock_seconds(config)), ())
+            await session.execute(_settings(config, session.is_mariadb), ())
             await session.execute(_ISOLATION, ())
     except TimeoutError as error:
         raise StorageUnavailable("MySQL does not answer.") from error
@@ -227,9 +232,12 @@ async def _connect(
     return session
 
 
-def _lock_seconds(config: MySQL) -> int:
-    # Some tries within the time of a statement.
-    return max(config.statement_timeout // 3, 1)
+def _settings(config: MySQL, is_mariadb: bool) -> str:
+    # Some tries for a lock within the time of a statement.
+    settings = _SETTINGS.format(max(config.statement_timeout // 3, 1))
+    if is_mariadb:
+        settings += _MARIADB.format(config.statement_timeout + _SLACK)
+    return settings
 
 
 def _address(config: MySQL) -> dict[str, Any]:
