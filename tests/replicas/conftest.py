@@ -20,6 +20,7 @@ import urllib.request
 
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -105,35 +106,38 @@ def etcd_place(etcd_server):
 
 
 @pytest.fixture(scope="session")
-def kubernetes_server():
+def kubernetes_server(tmp_path_factory):
     from dexcore_storage_kubernetes.double import ApiServer
 
     with Background() as background:
-        server = ApiServer()
-        background.call(server.__aenter__())
-        try:
-            yield server
-        finally:
-            background.call(server.__aexit__(None, None, None))
+        api = ApiServer()
+        background.call(api.start())
+
+        def storage():
+            name = f"n{next(_numbers)}"
+            file = tmp_path_factory.mktemp("kubernetes") / "config"
+            context = {"cluster": "one", "user": "one", "namespace": name}
+            document = {
+                "current-context": "one",
+                "clusters": [{"name": "one", "cluster": {"server": api.url}}],
+                "users": [{"name": "one", "user": {}}],
+                "contexts": [{"name": "one", "context": context}],
+            }
+            file.write_text(json.dumps(document))
+            return {"type": "kubernetes", "config": {"kubeConfigFile": str(file)}}
+
+        yield SimpleNamespace(
+            port=urlsplit(api.url).port,
+            storage=storage,
+            start=lambda: background.call(api.start()),
+            stop=lambda: background.call(api.stop()),
+        )
+        background.call(api.stop())
 
 
 @pytest.fixture(scope="session")
-def kubernetes_place(kubernetes_server, tmp_path_factory):
-    server = kubernetes_server
-
-    def new():
-        file = tmp_path_factory.mktemp("kubernetes") / "config"
-        context = {"cluster": "one", "user": "one", "namespace": f"n{next(_numbers)}"}
-        document = {
-            "current-context": "one",
-            "clusters": [{"name": "one", "cluster": {"server": server.url}}],
-            "users": [{"name": "one", "user": {}}],
-            "contexts": [{"name": "one", "context": context}],
-        }
-        file.write_text(json.dumps(document))
-        return {"type": "kubernetes", "config": {"kubeConfigFile": str(file)}}
-
-    return new
+def kubernetes_place(kubernetes_server):
+    return kubernetes_server.storage
 
 
 def rerouted(storage, port):
@@ -164,10 +168,6 @@ class Replica(App):
         super().__init__(issuer, origin)
         self.process = process
         self.log = log
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait(10)
 
 
 def configuration(storage, interval="30s"):

@@ -8,8 +8,6 @@ import asyncio
 import contextlib
 import time
 
-from urllib.parse import urlsplit
-
 import aiohttp
 import pytest
 
@@ -61,8 +59,7 @@ def sides(request, tmp_path, example, http):
         for name in STORAGES:
             storage = request.getfixturevalue(f"{name}_place")()
             server = request.getfixturevalue(f"{name}_server")
-            port = urlsplit(server.url).port if name == "kubernetes" else server.port
-            cable = stack.enter_context(Cable("127.0.0.1", port))
+            cable = stack.enter_context(Cable("127.0.0.1", server.port))
             right = lives.begin(example.configuration(storage))
             by_cable = example.rerouted(storage, cable.port)
             same = {"issuer": right.issuer}

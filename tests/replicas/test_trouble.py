@@ -11,12 +11,18 @@ import attrs
 import pytest
 
 from dexcore.builtin.local_signer import Config, open_local_signer
+from dexcore.oauth2.subjects import encode_refresh
 from dexcore.signer import SignerContext
+from dexcore.testing.app import App
+from dexcore.testing.books import Books
+from dexcore.testing.lives import Lives
+
+SHARED = ["sqlite", "postgres", "mariadb", "etcd", "kubernetes"]
 
 
 @attrs.define
-class Books:
-    """What a client was told, or may have been."""
+class Ledger:
+    """What a client was told, or may have been, under load and without grace."""
 
     id_tokens: list = attrs.field(factory=list)
     traded: list = attrs.field(factory=list)  # codes that were answered with tokens
@@ -31,7 +37,7 @@ async def life(replicas, http, books, user, gone, stop):
 
     def any_one():
         # As a load balancer would: whoever is there, in turn.
-        alive = [one for one in replicas if one.process.poll() is None]
+        alive = [one for one in replicas if one.life.alive]
         return alive[next(turns) % len(alive)]
 
     while not stop.is_set():
@@ -57,17 +63,35 @@ def accept(books, user, answer):
     books.live[user] = answer.json["refresh_token"]
 
 
-@pytest.mark.parametrize("sort", ["sqlite", "postgres"])
-async def test_one_is_killed_and_the_other_goes_on(request, pair, http, example, sort):
-    replicas = pair(request.getfixturevalue(f"{sort}_place")())
+class Replica(App):
+    """One that may be killed."""
+
+    def __init__(self, life):
+        super().__init__(life.issuer, life.origin)
+        self.life = life
+
+
+@pytest.mark.parametrize("sort", SHARED)
+async def test_one_is_killed_and_the_other_goes_on(
+    request, tmp_path, http, example, sort
+):
+    storage = request.getfixturevalue(f"{sort}_place")()
+    settings = example.configuration(storage, "0s")
+    with Lives(tmp_path) as lives:
+        one = lives.begin(settings)
+        two = lives.begin({"issuer": one.issuer} | settings)
+        await killed_under_load([Replica(one), Replica(two)], http, example)
+
+
+async def killed_under_load(replicas, http, example):
     left, right = replicas
-    books, stop = Books(), asyncio.Event()
+    books, stop = Ledger(), asyncio.Event()
     tasks = [
         asyncio.create_task(life(replicas, http, books, user, example.gone, stop))
         for user in example.users[:4]
     ]
     await more(books, 10, tasks)
-    left.kill()
+    left.life.kill()
     await more(books, 10, tasks)
     stop.set()
     await asyncio.gather(*tasks)
@@ -150,39 +174,50 @@ async def signer_on(opened, storage):
         await signer.close()
 
 
+@pytest.mark.parametrize("sort", ["postgres", "mariadb", "etcd", "kubernetes"])
 async def test_a_database_that_restarts_is_waited_for(
-    postgres_server, postgres_place, pair, http, example
+    request, tmp_path, http, example, opened, sort
 ):
-    replicas = pair(postgres_place())
-    tokens = {one: await one.tokens(http, example.users[0]) for one in replicas[:1]}
-    [(left, mine)] = tokens.items()
-    code = await replicas[1].code(example.users[1])
-    postgres_server.stop()
-    try:
-        for one in replicas:
-            await goes_on_without(one, http, code)
-    finally:
-        postgres_server.start()
-    back = time.monotonic()
-    for one in replicas:
-        while (await one.client(http, "/token/introspect", token="x")).status != 200:
-            assert time.monotonic() < back + 30
-            await asyncio.sleep(0.1)
-    # Nothing that was refused meanwhile was half done.
-    assert (await replicas[1].exchange(http, code)).status == 200
-    refreshed = await left.refresh(http, mine["refresh_token"])
-    assert refreshed.status == 200, refreshed.text
-    for one in replicas:
-        assert one.process.poll() is None
+    server = request.getfixturevalue(f"{sort}_server")
+    settings = example.configuration(server.storage())
+    ann, bob, eve = example.users[:3]
+    with Lives(tmp_path) as lives:
+        one = lives.begin(settings)
+        both = [one, lives.begin({"issuer": one.issuer} | settings)]
+        left, right = (App(life.issuer, life.origin) for life in both)
+        books = Books(http)
+        for user in (ann, eve):
+            assert await books.exchange(left, user, await books.log_in(left, user))
+        assert await books.revoke(left, eve)
+        code = await books.log_in(right, bob)
+        server.stop()
+        try:
+            for app in (left, right):
+                await goes_on_without(app, http, code)
+            assert not await books.refresh(left, ann)
+            assert books.refused
+        finally:
+            server.start()
+        back = time.monotonic()
+        for app in (left, right):
+            while (
+                await app.client(http, "/token/introspect", token="x")
+            ).status != 200:
+                assert time.monotonic() < back + 30
+                await asyncio.sleep(0.1)
+        # Nothing that was refused meanwhile was half done.
+        async with opened(settings["storage"]) as storage:
+            await books.balance([left, right], storage)
+        assert all(life.alive for life in both)
 
 
-async def goes_on_without(replica, http, code):
-    """Hold *replica* to what it owes while its database is gone."""
+async def goes_on_without(app, http, code):
+    """Hold *app* to what it owes while its database is gone."""
     for path in ("/dex/keys", "/dex/.well-known/openid-configuration"):
-        assert (await replica.send(http, "GET", path)).status == 200
+        assert (await app.send(http, "GET", path)).status == 200
     for answer in (
-        await replica.exchange(http, code),
-        await replica.refresh(http, "ChBub3RoaW5nIG9mIGEga2luZBIEbm9uZQ"),
+        await app.exchange(http, code),
+        await app.refresh(http, encode_refresh("nothing", "none")),
     ):
         assert answer.status == 503, answer.text
         assert int(answer.headers["Retry-After"]) > 0
