@@ -237,7 +237,7 @@ async def _starts(config: Path, command: str, storage: str, times: int) -> None:
 @click.option("--command", default=DEXCORE, help="What serves; the file is appended.")
 @click.option("--storage", default="sqlite3", show_default=True)
 @click.option("--config", type=click.Path(exists=True, path_type=Path), default=CONFIG)
-@click.option("--count", type=int, help="Hits, rows or seconds, by scenario.")
+@click.option("--count", type=int, help="Hits, rows, seconds or rounds.")
 def scenario(
     name: str, command: str, storage: str, config: Path, count: int | None
 ) -> None:
@@ -245,7 +245,8 @@ def scenario(
 
     storm: /keys under 16 parallel password logins. anonymous: strangers at
     /auth/{connector}. sweep: expired rows against /keys. volume: cost with a full
-    database and an empty one.
+    database and an empty one. storages: what writes, on every storage, or on one.
+    replicas: logins at one replica and at two, each with a quarter of a core.
     """
 
     async def work() -> None:

@@ -21,12 +21,16 @@ _ROUND_WITHIN = 90.0  # seconds
 
 @attrs.frozen
 class Round:
-    """One round: µs of processor time per operation, ms from call to answer."""
+    """One round: µs of processor time per operation, ms from call to answer.
+
+    ``database`` is what the database's server used.
+    """
 
     cpu: float
     rate: float
     p50: float
     p99: float
+    database: float = 0.0
 
 
 @attrs.frozen
@@ -44,6 +48,7 @@ class Result:
     p99: float = 0.0
     rss: float = 0.0
     refused: str = ""
+    database: float = 0.0
 
 
 async def interleaved(
@@ -97,7 +102,8 @@ async def one_round(
                 *(operation.prepare(user, per_user) for user in users)
             )
             latencies: list[float] = []
-            cpu, begun = process.cpu_seconds(provider.pid), time.perf_counter()
+            cpu, behind = _used(provider)
+            begun = time.perf_counter()
             await asyncio.gather(
                 *(
                     _work(operation, user, items, latencies)
@@ -105,7 +111,7 @@ async def one_round(
                 )
             )
             wall = time.perf_counter() - begun
-            cpu = process.cpu_seconds(provider.pid) - cpu
+            cpu_now, behind_now = _used(provider)
     except TimeoutError:
         raise BenchError(f"A round took longer than {_ROUND_WITHIN} s.") from None
     finally:
@@ -113,11 +119,18 @@ async def one_round(
             user.connection.close()
     done = len(latencies)
     return Round(
-        cpu / done * 1e6,
+        (cpu_now - cpu) / done * 1e6,
         done / wall,
         percentile(latencies, 50) * 1e3,
         percentile(latencies, 99) * 1e3,
+        (behind_now - behind) / done * 1e6,
     )
+
+
+def _used(provider: Provider) -> tuple[float, float]:
+    """Return the seconds the provider has used so far, and its database's server."""
+    behind = process.cpu_seconds(provider.database) if provider.database else 0.0
+    return process.cpu_seconds(provider.pid), behind
 
 
 async def _work(
@@ -158,6 +171,7 @@ def _result(
         statistics.median(one.p50 for one in rounds),
         statistics.median(one.p99 for one in rounds),
         rss,
+        database=statistics.median(one.database for one in rounds),
     )
 
 

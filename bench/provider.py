@@ -59,18 +59,32 @@ class Provider:
     address: Address
     endpoints: dict[str, Any]
     account: Account
+    database: int = 0  # the process of its database's server
 
     @classmethod
-    async def find(cls, name: str, issuer: str, pid: int, account: Account) -> Provider:
-        """Ask *issuer* for its endpoints (OpenID Connect Discovery section 4)."""
-        address = Address.of(issuer)
+    async def find(
+        cls,
+        name: str,
+        issuer: str,
+        pid: int,
+        account: Account,
+        *,
+        origin: str = "",
+        database: int = 0,
+    ) -> Provider:
+        """Ask *issuer* for its endpoints (OpenID Connect Discovery section 4).
+
+        *origin* is where a replica listens that is not the issuer's first.
+        """
+        address = Address.of(origin or issuer)
         connection = Connection(address)
         path = urlsplit(issuer).path.rstrip("/") + "/.well-known/openid-configuration"
         answer = await connection.get(path)
         connection.close()
         if answer.status != 200:
             raise BenchError(f"{issuer}: discovery answered {answer.status}.")
-        return cls(name, pid, issuer, address, orjson.loads(answer.body), account)
+        endpoints = orjson.loads(answer.body)
+        return cls(name, pid, issuer, address, endpoints, account, database)
 
     def path(self, endpoint: str) -> str:
         """Return the path of *endpoint*, named as in the discovery document."""

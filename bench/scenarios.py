@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from . import process
+from . import process, shared
 from .measure import interleaved, percentile
 from .operations import chosen
 from .provider import Account, Provider, User
@@ -357,4 +357,6 @@ SCENARIOS: dict[str, Scenario] = {
     "anonymous": anonymous,
     "sweep": sweep,
     "volume": volume,
+    "storages": shared.storages,
+    "replicas": shared.replicas,
 }

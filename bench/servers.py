@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,6 +38,7 @@ class Started:
     """
 
     issuer: str
+    origin: str
     pid: int
     first_answer: float
     cpu: float
@@ -76,19 +77,21 @@ async def started(
     command: str = DEXCORE,
     *,
     config: Path = CONFIG,
-    storage: str = "sqlite3",
+    storage: str | Mapping[str, Any] = "sqlite3",
     algorithm: str = "RS256",
     folder: Path | None = None,
     compiled: Path | None = None,
+    issuer: str = "",
 ) -> AsyncIterator[Started]:
     """Run *command* with *config* (appended) until the block ends.
 
     *folder* is kept, so that a second server can go on with the first one's database;
     without it everything is in a temporary one.  *compiled* is where Python keeps
-    compiled modules, for starts as they are where pip compiled them.
+    compiled modules, for starts as they are where pip compiled them.  *storage* is a
+    type that needs no server, or the whole section; *issuer* that of another replica.
     """
     with _folder(folder) as work:
-        issuer, file = _write_config(config, work, storage, algorithm)
+        issuer, origin, file = _write_config(config, work, storage, algorithm, issuer)
         log = (work / "server.log").open("ab")
         begun = time.perf_counter()
         server = await asyncio.create_subprocess_exec(
@@ -100,11 +103,11 @@ async def started(
             env=_environ(compiled),
         )
         try:
-            await _first_answer(issuer, server, work)
+            await _first_answer(origin + urlsplit(issuer).path, server, work)
             first = (time.perf_counter() - begun) * 1e3
             cpu = process.cpu_seconds(server.pid) * 1e3
             rss = process.rss_megabytes(server.pid)
-            yield Started(issuer, server.pid, first, cpu, rss, work)
+            yield Started(issuer, origin, server.pid, first, cpu, rss, work)
         finally:
             log.close()
             await _stop(server)
@@ -119,23 +122,28 @@ def _environ(compiled: Path | None) -> dict[str, str]:
 
 
 def _write_config(
-    config: Path, work: Path, storage: str, algorithm: str
-) -> tuple[str, Path]:
+    config: Path,
+    work: Path,
+    storage: str | Mapping[str, Any],
+    algorithm: str,
+    issuer: str,
+) -> tuple[str, str, Path]:
     text: dict[str, Any] = yaml.safe_load(config.read_text())
     port = free_port()
-    issuer = f"http://127.0.0.1:{port}{urlsplit(text['issuer']).path}"
+    origin = f"http://127.0.0.1:{port}"
+    issuer = issuer or f"{origin}{urlsplit(text['issuer']).path}"
     text["issuer"] = issuer
     text["web"] = {**text.get("web", {}), "http": f"127.0.0.1:{port}"}
     if "telemetry" in text:
         text["telemetry"] = {"http": f"127.0.0.1:{free_port()}"}
-    text["storage"] = {"type": storage}
+    text["storage"] = storage if isinstance(storage, dict) else {"type": storage}
     if storage == "sqlite3":
         text["storage"]["config"] = {"file": str(work / "dex.db")}
     if algorithm != "RS256":
         text["signer"]["config"]["algorithm"] = algorithm
     file = work / "config.yaml"
     file.write_text(yaml.safe_dump(text))
-    return issuer, file
+    return issuer, origin, file
 
 
 async def _first_answer(

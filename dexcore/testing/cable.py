@@ -35,6 +35,9 @@ class Cable:
     def __init__(self, host: str, port: int) -> None:
         self.host = "127.0.0.1"
         self.port = 0
+        #: How often somebody has begun to speak who was not speaking already: in a
+        #: protocol of questions and answers, how many questions there were.
+        self.turns = 0
         self._target = host, port
         self._background = Background("dexcore.testing.cable")
         self._whole = asyncio.Event()
@@ -110,19 +113,28 @@ class Cable:
     ) -> None:
         there, back = await asyncio.open_connection(*self._target)
         self._writers.add(back)
+        # Whether the last word was the server's, which nobody has to answer at first.
+        answered = [True]
         await asyncio.gather(
-            self._carry(reader, back),
-            self._carry(there, writer),
+            self._carry(reader, back, answered, asks=True),
+            self._carry(there, writer, answered, asks=False),
             return_exceptions=True,
         )
         self._writers.discard(back)
 
     async def _carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        answered: list[bool],
+        *,
+        asks: bool,
     ) -> None:
         try:
             while piece := await reader.read(_PIECE):
                 await self._whole.wait()
+                self.turns += asks and answered[0]
+                answered[0] = not asks
                 writer.write(piece)
                 await writer.drain()
             await self._whole.wait()

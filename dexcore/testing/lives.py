@@ -232,7 +232,7 @@ class _Reached:
     """Looks at each point whether somebody watches, or it is the last."""
 
     def __init__(self, folder: Path) -> None:
-        self.beside = _BESIDE
+        self.beside: tuple[str, ...] = _BESIDE
         self._doom = folder / "doom"
         self._passed = folder / "passed"
         self._times: Counter[str] = Counter()
