@@ -7,6 +7,7 @@
         cable.cut()        # from now on packets vanish: nobody is told
         cable.mend()       # what was sent meanwhile arrives now
         cable.reset()      # every connection breaks, new ones are welcome
+        cable.forget()     # nothing arrives any more on those there are; new ones work
 
 While it is cut, connections stay open and new ones are accepted, and nothing arrives on
 either side, as with a firewall that has begun to drop packets.  What was sent is
@@ -42,6 +43,7 @@ class Cable:
         self._background = Background("dexcore.testing.cable")
         self._whole = asyncio.Event()
         self._whole.set()
+        self._forgotten: list[asyncio.Event] = []
         self._closing = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._carrying: set[asyncio.Task[None] | None] = set()
@@ -68,6 +70,20 @@ class Cable:
         """Deliver everything again, and what was sent meanwhile."""
         self._call(self._whole.set)
 
+    def forget(self) -> None:
+        """Let nothing arrive any more on the connections there are; new ones work.
+
+        So do firewalls that have been restarted, or have not heard of one for long.
+        """
+
+        def begin_anew() -> None:
+            self._forgotten.append(self._whole)
+            self._whole.clear()
+            self._whole = asyncio.Event()
+            self._whole.set()
+
+        self._call(begin_anew)
+
     def reset(self) -> None:
         """Break every connection; both ends are told at once."""
         self._call(self._abort)
@@ -86,7 +102,8 @@ class Cable:
         assert self._server is not None
         self._server.close()
         self._closing = True
-        self._whole.set()
+        for whole in (self._whole, *self._forgotten):
+            whole.set()
         self._abort()
         await asyncio.gather(*(task for task in self._carrying if task))
 
@@ -116,8 +133,8 @@ class Cable:
         # Whether the last word was the server's, which nobody has to answer at first.
         answered = [True]
         await asyncio.gather(
-            self._carry(reader, back, answered, asks=True),
-            self._carry(there, writer, answered, asks=False),
+            self._carry(reader, back, self._whole, answered, asks=True),
+            self._carry(there, writer, self._whole, answered, asks=False),
             return_exceptions=True,
         )
         self._writers.discard(back)
@@ -126,17 +143,18 @@ class Cable:
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        whole: asyncio.Event,
         answered: list[bool],
         *,
         asks: bool,
     ) -> None:
         try:
             while piece := await reader.read(_PIECE):
-                await self._whole.wait()
+                await whole.wait()
                 self.turns += asks and answered[0]
                 answered[0] = not asks
                 writer.write(piece)
                 await writer.drain()
-            await self._whole.wait()
+            await whole.wait()
         finally:
             writer.close()

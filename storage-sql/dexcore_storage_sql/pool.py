@@ -22,6 +22,8 @@ class Pooled(ABC):
 
     #: When it was made, in seconds of the loop's clock.
     born: float = 0.0
+    #: Whether the server could not be heard on it any more.
+    lost: bool = False
 
     @property
     @abstractmethod
@@ -105,6 +107,9 @@ class Pool(Generic[C]):
 
     def give(self, connection: C) -> None:
         """Take a connection back."""
+        if connection.lost:
+            # So are the others, or else little is lost: a new one costs milliseconds.
+            self._dismiss_idle()
         if not connection.usable or self._is_old(connection):
             self._dismiss(connection)
             self._free()
@@ -121,9 +126,7 @@ class Pool(Generic[C]):
         self._closed = True
         self._check_all_back()
         await self._all_back.wait()
-        while self._idle:
-            self._open -= 1
-            self._dismiss(self._idle.pop())
+        self._dismiss_idle()
         if self._goodbyes:
             await asyncio.wait(self._goodbyes)
 
@@ -180,6 +183,11 @@ class Pool(Generic[C]):
     def _is_old(self, connection: C) -> bool:
         lifetime = self._limits.lifetime
         return bool(lifetime) and self._loop.time() > connection.born + lifetime
+
+    def _dismiss_idle(self) -> None:
+        while self._idle:
+            self._open -= 1
+            self._dismiss(self._idle.pop())
 
     def _dismiss(self, connection: C) -> None:
         if not connection.usable:

@@ -1,4 +1,4 @@
-"""A replica vanishes in the middle of a transaction, and nobody tells the server."""
+"""Connections on which nothing arrives any more, and nobody has been told."""
 
 from __future__ import annotations
 
@@ -64,6 +64,24 @@ async def test_who_vanishes_in_a_transaction_keeps_nobody_from_its_records(
     assert (await cut_off.clients.get("c")).name == "kept"
     for each in (cut_off, other):
         await each.close()
+
+
+async def test_connections_a_firewall_has_forgotten_cost_one_call_and_not_one_each(
+    sort: Any, cable: Cable
+) -> None:
+    open_storage, place, database = sort
+    hasty = {"statement_timeout": 1, "connection_timeout": 1}
+    storage = await open_storage(place.config(database, port=cable.port, **hasty))
+    await storage.clients.create(Client("c"))
+    await asyncio.gather(*(storage.clients.get("c") for _ in range(20)))
+    cable.forget()
+    with pytest.raises(StorageUnavailable, match="does not answer"):
+        await storage.clients.get("c")
+    begun = time.monotonic()
+    for _ in range(5):
+        assert await storage.clients.get("c") == Client("c")
+    assert time.monotonic() < begun + 1
+    await storage.close()
 
 
 def named(name: str) -> Any:

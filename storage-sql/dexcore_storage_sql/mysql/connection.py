@@ -150,8 +150,10 @@ class MySQLSession(RemoteSession):
             number = error.args[0] if error.args else 0
             # From 2000 on it is the driver that speaks.
             self._doubtful = not isinstance(number, int) or not 1000 <= number < 2000
+            self.lost = self._doubtful
             return _refused(number, error)
         self._doubtful = True
+        self.lost = isinstance(error, OSError | RuntimeError)  # timeouts among them
         if isinstance(error, TimeoutError):
             return StorageUnavailable("MySQL does not answer.")
         if isinstance(error, OSError | RuntimeError):

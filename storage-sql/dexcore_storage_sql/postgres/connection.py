@@ -127,12 +127,14 @@ class PostgresSession(RemoteSession):
         if isinstance(error, asyncpg.PostgresError):
             state = str(error.sqlstate or "")
             # 57P: the server is going down.  08: the connection is gone.
-            self._doubtful = state[:2] in ("08", "") or state[:3] == "57P"
+            self.lost = state[:2] in ("08", "") or state[:3] == "57P"
+            self._doubtful = self.lost
             return _refused(state, error)
         if isinstance(error, asyncpg.exceptions.DataError | ValueError):
             # Said by the driver, before anything was sent.
             return StorageError(f"PostgreSQL cannot store this: {error}")
         self._doubtful = True
+        self.lost = isinstance(error, (TimeoutError, *_GONE))
         if isinstance(error, TimeoutError):
             return StorageUnavailable("PostgreSQL does not answer.")
         if isinstance(error, _GONE):
