@@ -64,21 +64,26 @@ class Stranger:
     site: Path
     folder: Path
 
-    def test(self, *options: str) -> Outcome:
-        """Run their tests as they would."""
+    def run(self, *arguments: str) -> str:
+        """Return what their Python says, right or wrong."""
+        ours = ("PYTHONPATH", "COVERAGE_")
         ran = subprocess.run(
-            [
-                *(self.python, "-m", "pytest", "-q", "-o", "asyncio_mode=auto"),
-                *("-o", "asyncio_default_fixture_loop_scope=function"),
-                *("-p", "no:cacheprovider", "-W", "error", *options),
-            ],
+            [self.python, *arguments],
             cwd=self.folder,
-            env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")},
+            env={k: v for k, v in os.environ.items() if not k.startswith(ours)},
             capture_output=True,
             text=True,
             timeout=280,
         )
-        text = ran.stdout + ran.stderr
+        return ran.stdout + ran.stderr
+
+    def test(self, *options: str) -> Outcome:
+        """Run their tests as they would."""
+        text = self.run(
+            *("-m", "pytest", "-q", "-o", "asyncio_mode=auto"),
+            *("-o", "asyncio_default_fixture_loop_scope=function"),
+            *("-p", "no:cacheprovider", "-W", "error", *options),
+        )
         passed = re.search(r"(\d+) passed", text)
         failed = re.findall(r"^(?:FAILED|ERROR) \S+?::(\S+)", text, re.MULTILINE)
         return Outcome(text, int(passed[1]) if passed else 0, tuple(failed))
@@ -126,14 +131,7 @@ def lines(text: str) -> int:
 
 def test_what_is_tested_is_what_was_installed(stranger: Stranger) -> None:
     where = "import dexcore, acme_toy; print(dexcore.__file__, acme_toy.__file__)"
-    told = subprocess.run(
-        [stranger.python, "-c", where],
-        cwd=stranger.folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert told.stdout.count(f"{stranger.site}/") == 2
+    assert stranger.run("-c", where).count(f"{stranger.site}/") == 2
 
 
 def test_a_connector_of_sixty_lines_is_tested_with_twenty(stranger: Stranger) -> None:
@@ -405,7 +403,9 @@ WRONG_EXCHANGES = {
 WRONG = {
     (name, fault): case
     for name, cases in zip(
-        NAMES, (WRONG_TOYS, WRONG_POSTERS, WRONG_GATES, WRONG_EXCHANGES), strict=True
+        NAMES,
+        (WRONG_TOYS, WRONG_POSTERS, WRONG_GATES, WRONG_EXCHANGES),
+        strict=True,
     )
     for fault, case in cases.items()
 }
