@@ -92,9 +92,7 @@ class ConnectorContract:
         """Return the browser of who logs in; it stops at the address *stop_at*."""
         return Browser(stop_at=stop_at)
 
-    async def ready_login(
-        self, connector: Any, scopes: Scopes = EVERYTHING
-    ) -> Callable[[], Awaitable[Identity | None]]:
+    async def ready_login(self, connector: Any, scopes: Scopes = EVERYTHING) -> Ready:
         """Do all that comes before *connector* learns who it is; return that call."""
         raise NotImplementedError("Inherit from a contract of a way to log in, too.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -148,37 +149,45 @@ class NegotiateContract(ConnectorContract):
     Beside ``negotiate`` there is a form, so inherit from :class:`PasswordContract` too.
     """
 
+    calls: ClassVar[tuple[str, ...]] = ("negotiate",)
+
     async def authorization(self, upstream: Any) -> str:
         """Return an ``Authorization`` header that is right: override this."""
         raise NotImplementedError("Override authorization().")
 
-    async def _negotiate(
-        self, connector: Any, *authorization: str
-    ) -> Identity | Challenge | Exception | None:
+    async def ready_negotiate(self, connector: Any, upstream: Any) -> Ready:
+        """Return the call with a ticket that is right."""
+        ready: Ready = self._negotiate(connector, await self.authorization(upstream))
+        return ready
+
+    def _negotiate(self, connector: Any, *authorization: str) -> Callable[[], Any]:
         must(
             isinstance(connector, NegotiateConnector),
             "A connector that negotiates inherits from NegotiateConnector.",
             connector,
         )
         headers = CIMultiDict(("Authorization", value) for value in authorization)
-        callback = Callback(
-            MultiDict(), MultiDict(), headers, self.issuer + "/callback"
-        )
-        found: Identity | Challenge | Exception | None = await answered(
-            connector.negotiate(EVERYTHING, callback)
-        )
-        return found
+        callback_url = self.issuer + "/callback"
+        callback = Callback(MultiDict(), MultiDict(), headers, callback_url)
+        return partial(connector.negotiate, EVERYTHING, callback)
 
     async def test_a_ticket_logs_in(self, connector: Any, upstream: Any) -> None:
-        """Without a form."""
-        ticket = await self.authorization(upstream)
-        check_identity(await self._negotiate(connector, ticket))
+        """Without a form, as the same person as with one."""
+        found = await answered((await self.ready_negotiate(connector, upstream))())
+        check_identity(found)
+        assert isinstance(found, Identity)
+        known = await self.log_in(connector)
+        must(
+            found.user_id == known.user_id,
+            f"A ticket tells of the same user as the password, {known.user_id!r}.",
+            found.user_id,
+        )
 
     async def test_without_a_ticket_it_asks_for_one_or_leaves_it(
         self, connector: Any
     ) -> None:
         """RFC 4559 section 4.1."""
-        found = await self._negotiate(connector)
+        found = await answered(self._negotiate(connector)())
         must(
             found is None or isinstance(found, Challenge),
             "Without a ticket negotiate() returns a Challenge, or None for the form.",
@@ -207,5 +216,5 @@ class NegotiateContract(ConnectorContract):
         self, connector: Any, header: str
     ) -> None:
         """Whatever a program can send."""
-        found = await self._negotiate(connector, header)
+        found = await answered(self._negotiate(connector, header)())
         must(not isinstance(found, Identity), "Garbage is no ticket.", found)
