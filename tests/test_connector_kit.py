@@ -140,7 +140,7 @@ def test_a_connector_of_sixty_lines_is_tested_with_twenty(stranger: Stranger) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "tests"), [("toy", 47), ("poster", 20), ("gate", 61), ("exchange", 52)]
+    ("name", "tests"), [("toy", 58), ("poster", 20), ("gate", 72), ("exchange", 63)]
 )
 def test_a_connector_that_is_right_passes(
     stranger: Stranger, name: str, tests: int
@@ -220,6 +220,19 @@ WRONG_TOYS = {
         "HttpClient(timeout=context.timeout)",
         "HttpClient(timeout=1000)",
         "test_of_an_upstream_in_trouble_the_connector_says_so[slow-login]",
+    ),
+    "it takes a failure for a mistake": (
+        "    return Toy(config, HttpClient(timeout=context.timeout))",
+        """    http = HttpClient(timeout=context.timeout)
+    try:
+        (await http.get(config.url + "/user")).check().object()
+    except UpstreamError as error:
+        await http.close()
+        raise ValueError("The url is wrong.") from error
+    return Toy(config, http)
+""",
+        "test_it_opens_or_says_what_its_upstream_lacks[down] "
+        "test_it_opens_or_says_what_its_upstream_lacks[html]",
     ),
     "it reads without a limit": (
         "HttpClient(timeout=context.timeout)",

@@ -45,8 +45,9 @@ ISSUER = "http://127.0.0.1:5556/dex"
 #: All that a client may want to know.
 EVERYTHING = Scopes(offline_access=True, groups=True)
 
-#: How long a connector under test may wait for one answer (seconds).
-TIMEOUT = 0.5
+#: How long a connector under test may wait for one answer (seconds): every test of a
+#: slow upstream takes as long, and a busy machine needs some of it.
+TIMEOUT = 2.0
 
 _SECRET = re.compile(r"(secret|password|passwd|pw|passphrase|token)$")
 

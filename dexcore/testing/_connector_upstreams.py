@@ -11,7 +11,7 @@ import pytest
 
 from multidict import MultiDict
 
-from ..connector import Identity
+from ..connector import Connector, Identity
 from ..errors import AccessDenied, UpstreamError, UpstreamUnavailable
 from ._connector_base import (
     EVERYTHING,
@@ -89,6 +89,20 @@ class UpstreamContract(ConnectorContract):
                 f"{where}: once the trouble is over, all is well again.",
                 again,
             )
+
+    async def test_it_opens_or_says_what_its_upstream_lacks(
+        self, open_connector: Open, upstream: Any, trouble: str
+    ) -> None:
+        """The server starts without it, and tries again by itself."""
+        with _make(trouble, upstream, ""):
+            found = await answered(open_connector())
+        must(
+            isinstance(found, (Connector, UpstreamError)),
+            f"With the upstream in {trouble!r} opening succeeds, or raises "
+            "UpstreamError: after a mistake in the configuration nobody tries again.",
+            found,
+        )
+        await self.log_in(await open_connector())
 
     def _check(self, found: object, trouble: str, where: str) -> None:
         __tracebackhide__ = True
