@@ -27,6 +27,8 @@ PLUGINS = (
     "dexcore_storage_kubernetes.storage",
 )
 STORAGES = ("postgres", "mariadb", "etcd", "kubernetes")
+# Where what was sent meanwhile arrives afterwards; elsewhere the connections are dead.
+LATE = ("postgres", "mariadb")
 
 
 class Sides:
@@ -73,20 +75,26 @@ async def test_a_replica_that_is_cut_off_refuses_and_comes_back_by_itself(
     sides, http, opened, example
 ):
     """On all storages side by side: half a minute is long."""
-    await asyncio.gather(*(one_is_cut_off(one, http, example) for one in sides))
+    async with contextlib.AsyncExitStack() as stack:
+        browsers = [
+            await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=jar()))
+            for _ in sides
+        ]
+        async with asyncio.TaskGroup() as group:
+            for one, browser in zip(sides, browsers, strict=True):
+                group.create_task(one_is_cut_off(one, http, browser, example))
     for one in sides:
         async with opened(one.storage) as storage:
             await one.books.balance([one.left, one.right], storage)
         assert all(life.alive for life in one.lives)
 
 
-async def one_is_cut_off(sides, http, example):
+async def one_is_cut_off(sides, http, browser, example):
     ann, bob, eve, *crowd = example.users[:6]
     books, left = sides.books, sides.left
     for user in (ann, bob):
         assert await books.exchange(left, user, await books.log_in(left, user))
     code = await books.log_in(left, eve)
-    browser = aiohttp.ClientSession(cookie_jar=jar())
     form = await left.begin(browser)
     busy = [asyncio.create_task(logs_in(left, books, user)) for user in crowd]
     while True:
@@ -103,13 +111,15 @@ async def one_is_cut_off(sides, http, example):
         )
         await asyncio.sleep(begun + CUT - time.monotonic())
     finally:
-        sides.cable.mend()
-    await serves_again(left, http)
+        if sides.name in LATE:
+            sides.cable.mend()
+        else:
+            sides.cable.forget()
+    await serves_again(sides.name, left, http)
     # What was refused was not half done.
     answer = await left.enter(browser, form, example.users[6], "password")
     assert answer.status == 303, answer.text
     books.users.add(example.users[6])
-    await browser.close()
 
 
 async def logs_in(app, books, user):
@@ -142,7 +152,7 @@ async def is_refused(app, books, browser, form, code, ann, eve):
     assert page.status == 503
     assert int(page.headers["Retry-After"]) > 0
     assert books.refused >= 2
-    assert time.monotonic() < begun + 20
+    assert time.monotonic() < begun + CUT
 
 
 async def does_everything(sides, bob, crowd, busy):
@@ -173,8 +183,8 @@ async def logged_in(app, books, user):
     return answer.status == 200
 
 
-async def serves_again(app, http):
+async def serves_again(name, app, http):
     begun = time.monotonic()
     while (await app.client(http, "/token/introspect", token="x")).status != 200:
-        assert time.monotonic() < begun + BACK
+        assert time.monotonic() < begun + BACK, name
         await asyncio.sleep(0.1)

@@ -23,6 +23,7 @@ import orjson
 from dexcore.storage import StorageError, StorageUnavailable
 
 from .access import Cluster
+from .connections import Connections
 from .resources import GROUP, VERSION, Resource
 
 T = TypeVar("T")
@@ -78,15 +79,7 @@ class Api:
         self._idle = asyncio.Event()
         self._idle.set()
         self.closed = False
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            # Nothing but what the kubeconfig says, such as ~/.netrc, is sent along.
-            trust_env=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "dexcore", "Accept": "application/json"},
-        )
-        # Else aiohttp repeats a PUT that may have been done when a connection breaks.
-        self._session._retry_connection = False
+        self._connections = Connections()
 
     def path(self, resource: Resource[Any], name: str = "") -> str:
         """Return the path of all objects of *resource*, or of the one called *name*."""
@@ -188,7 +181,7 @@ class Api:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2 * DEADLINE):
                 await self._idle.wait()
-        await self._session.close()
+        await self._connections.close()
 
     async def _once(
         self,
@@ -200,6 +193,7 @@ class Api:
     ) -> Answer:
         """Return the answer; raise ``_Again`` where the call may be made again."""
         limits = aiohttp.ClientTimeout(total=DEADLINE)
+        asked = self._connections.current
         try:
             async with (
                 asyncio.timeout(over - time.monotonic()),
@@ -208,6 +202,7 @@ class Api:
             ):
                 answer = Answer(response.status, await response.read())
         except TimeoutError as error:
+            self._connections.renew(asked)
             raise self._too_late() from error
         except (aiohttp.ClientError, OSError) as error:
             # Where there was no connection nothing was asked.
@@ -242,7 +237,7 @@ class Api:
         header = await cluster.authorization.get()
         if header:
             headers["Authorization"] = header
-        return await self._session.request(
+        return await self._connections.current.request(
             method,
             f"{cluster.server}{path}",
             params=query,

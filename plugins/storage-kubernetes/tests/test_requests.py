@@ -6,7 +6,9 @@ import asyncio
 import time
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import pytest
@@ -25,7 +27,9 @@ from dexcore.storage import (
     StorageError,
     StorageUnavailable,
 )
+from dexcore.testing.cable import Cable
 
+LATER = datetime(2126, 1, 1, tzinfo=UTC)
 TOKENS = "/refreshtokens"
 
 
@@ -212,3 +216,25 @@ async def test_what_is_asked_after_closing_is_refused(server: ApiServer) -> None
     for attempt in attempts:
         with pytest.raises(StorageUnavailable, match="closed"):
             await attempt
+
+
+async def test_connections_a_firewall_has_forgotten_cost_one_call_and_not_one_each(
+    server: ApiServer,
+) -> None:
+    url = urlsplit(server.url)
+    with Cable(str(url.hostname), int(url.port or 0)) as cable:
+        by_cable = attrs.evolve(
+            server.cluster(), server=f"http://{cable.host}:{cable.port}"
+        )
+        storage = await open_cluster(by_cable, "ensure", StorageContext(), deadline=1.0)
+        codes = storage.auth_codes
+        await codes.create(AuthCode("code", "c", expiry=LATER))
+        await asyncio.gather(*(codes.get("code") for _ in range(20)))
+        cable.forget()
+        with pytest.raises(StorageUnavailable, match="did not answer"):
+            await codes.get("code")
+        begun = time.monotonic()
+        for _ in range(5):
+            assert (await codes.get("code")).id == "code"
+        assert time.monotonic() < begun + 1
+        await storage.close()
