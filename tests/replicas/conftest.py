@@ -252,6 +252,12 @@ async def http():
 
 
 @pytest.fixture
+def installed():
+    """``with installed(package)``: what is missing in there is named."""
+    return _installed
+
+
+@pytest.fixture
 def opened():
     """``async with opened(storage)``: the storage that a configuration says."""
 

@@ -68,11 +68,14 @@ class Filler:
 
 @pytest.mark.parametrize("sort", SORTS)
 async def test_a_full_disk_is_an_outage_until_there_is_room(
-    sort, small_disk, tmp_path, example, opened, http
+    sort, small_disk, tmp_path, example, opened, installed, http
 ):
     start, megabytes, options = SORTS[sort]
     disk = small_disk(megabytes)
-    with start(*options, within=disk) as server, Lives(tmp_path) as lives:
+    with contextlib.ExitStack() as stack:
+        with installed(servers.MISSING[sort]):
+            server = stack.enter_context(start(*options, within=disk))
+        lives = stack.enter_context(Lives(tmp_path))
         storage = server.storage()
         one = lives.begin(example.configuration(storage))
         same = {"issuer": one.issuer} | example.configuration(storage)

@@ -12,8 +12,9 @@ import contextlib
 import os
 import ssl
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -48,6 +49,7 @@ _OPTIONS = [
     # One that is cut off, too; etcd closes connections that ask more often.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.http2.ping_timeout_ms", 3000),  # a minute, whatever the one above says
     # A page of records can be large; etcd limits what comes in.
     ("grpc.max_receive_message_length", -1),
     # dex's client takes no proxy either.
@@ -104,6 +106,7 @@ class Client:
             if not await member.reachable(deadline):
                 await member.renew()
                 continue
+            channel = member.channel
             try:
                 answer = await self._pass.through(member, method, request, deadline)
             except grpc.aio.AioRpcError as error:
@@ -112,6 +115,8 @@ class Client:
                 if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                     # Somebody else may be able to answer, but no time is left to ask.
                     self._good = (number + 1) % len(self._members)
+                    # Nor on this connection, if a firewall has forgotten it.
+                    member.replace(channel)
                 if not (harmless and error.code() is grpc.StatusCode.UNAVAILABLE):
                     raise failure from error
             else:
@@ -136,6 +141,7 @@ class _Member:
         self._target = address.target
         self._ssl = ssl if address.tls else None
         self._change: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._files = _files(ssl) if address.tls else None
         self._open()
 
@@ -153,6 +159,28 @@ class _Member:
             method: self._channel.unary_unary(method)
             for method in (_RANGE, _TRANSACTION, _LEASE_GRANT, _AUTHENTICATE)
         }
+
+    @property
+    def channel(self) -> Any:
+        """The connection there is."""
+        return self._channel
+
+    def replace(self, silent: Any) -> None:
+        """Take another connection, unless *silent* has been replaced already."""
+        if silent is not self._channel:
+            return
+        old = self._channel
+        self._open()
+        # Other calls may be answered yet.
+        self._end(old.close(grace=_TIMEOUT))
+        if self._change is not None:
+            self._end(self._change)
+            self._change = None
+
+    def _end(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def reachable(self, deadline: float) -> bool:
         """Connect if need be; return whether there is a connection in time."""
@@ -200,8 +228,9 @@ class _Member:
     async def close(self) -> None:
         """Close the connection."""
         await self._channel.close()
-        if self._change is not None:
-            await asyncio.wait([self._change])
+        tasks = {*self._ending, *([self._change] if self._change else [])}
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _changed(self, state: grpc.ChannelConnectivity) -> asyncio.Task[None]:
         # One watcher for all who wait; it is never cancelled, it ends with the channel.

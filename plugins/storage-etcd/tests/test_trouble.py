@@ -29,6 +29,7 @@ from dexcore.storage import (
     Storage,
     StorageUnavailable,
 )
+from dexcore.testing.cable import Cable
 
 
 async def recovered(storage: Storage, within: float) -> None:
@@ -475,3 +476,20 @@ async def test_a_read_that_is_cut_is_asked_elsewhere(config: Etcd, server: Any) 
     assert await storage.clients.get("c") == Client("c")
     await storage.close()
     await wire.remove()
+
+
+# — Silence ----------------------------------------------------------------------------
+
+
+async def test_a_connection_a_firewall_has_forgotten_costs_one_call(
+    server: Any, namespace: str
+) -> None:
+    with Cable("127.0.0.1", server.port) as cable:
+        url = f"http://{cable.host}:{cable.port}"
+        storage = await open_storage(Etcd(endpoints=(url,), namespace=namespace))
+        await storage.clients.create(Client("c"))
+        cable.forget()
+        with pytest.raises(StorageUnavailable):
+            await storage.clients.get("c")
+        assert await storage.clients.get("c") == Client("c")
+        await storage.close()
