@@ -8,9 +8,10 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,14 @@ from click.testing import CliRunner
 
 from . import process, scenarios
 from .__main__ import main
+from .budget import budget
 from .calibrate import Machine
 from .measure import Result, interleaved, percentile
 from .operations import OPERATIONS, Operation, chosen
 from .provider import Account, Provider, User
 from .report import markdown
 from .servers import CONFIG, DEXCORE, started
+from .storages import backend
 from .wire import Address, BenchError, Connection
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -206,3 +209,41 @@ async def test_a_server_that_does_not_come_up_is_not_waited_for() -> None:
     with pytest.raises(BenchError, match="did not come up"):
         async with started(f"{sys.executable} -c 'raise SystemExit(3)'"):
             raise AssertionError
+
+
+# — storages and replicas --------------------------------------------------------------
+
+
+async def test_what_a_database_is_asked_and_uses_is_counted(tmp_path: Path) -> None:
+    try:
+        stack = ExitStack()
+        behind = stack.enter_context(backend("postgres", tmp_path, counted=True))
+    except BenchError as error:
+        pytest.skip(f"Not run: {error}")
+    with stack:
+        async with started(storage=behind.settings, folder=tmp_path) as up:
+            provider = await Provider.find(
+                "one", up.issuer, up.pid, Account(), database=behind.pid
+            )
+            (user,) = provider.users(1)
+            before = behind.asked()
+            for _ in range(3):
+                await user.get_tokens()
+            user.connection.close()
+            assert behind.asked() - before >= 3 * 4
+            assert process.cpu_seconds(provider.database) > 0
+
+
+def test_a_process_is_held_to_its_budget() -> None:
+    burn = "import time\nwhile time.monotonic() < time.process_time() + 1e9: pass"
+    with subprocess.Popen([sys.executable, "-c", burn]) as burning:
+        try:
+            with budget(burning.pid, 0.1):
+                before = process.cpu_seconds(burning.pid)
+                time.sleep(1)
+                used = process.cpu_seconds(burning.pid) - before
+        except BenchError as error:
+            pytest.skip(f"Not run: {error}")
+        finally:
+            burning.kill()
+    assert 0 < used < 0.5

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 
 from collections.abc import Callable
 from types import TracebackType
@@ -28,6 +30,8 @@ from .background import Background
 __all__ = ["Cable"]
 
 _PIECE = 65536  # bytes
+# Closing does not wait for anything: the other end is sent a RST.
+_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class Cable:
@@ -109,6 +113,9 @@ class Cable:
 
     def _abort(self) -> None:
         for writer in self._writers:
+            writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE
+            )
             writer.transport.abort()
 
     async def _accept(
