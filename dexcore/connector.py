@@ -96,9 +96,13 @@ class Document:
 
 @attrs.frozen
 class Challenge:
-    """Ask the browser to negotiate (RFC 4559): answer 401 with this header."""
+    """Ask the browser to negotiate (RFC 4559): answer 401 with this header.
+
+    With ``form`` the answer carries the password form, for browsers that cannot.
+    """
 
     www_authenticate: str = "Negotiate"
+    form: bool = True
 
 
 class Connector(ABC):

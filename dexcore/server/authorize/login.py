@@ -273,11 +273,25 @@ class Login(Step):
         )
         if isinstance(outcome, Identity):
             return self.logins.established(flow, outcome)
-        if isinstance(outcome, Challenge) and isinstance(connector, PasswordConnector):
+        if not isinstance(outcome, Challenge):
+            return None
+        if outcome.form:
             page = await self._page(web_request, flow, opened, status=401)
-            page.headers["WWW-Authenticate"] = outcome.www_authenticate
-            return page
-        return None
+        else:
+            page = self._no_form(web_request)
+        page.headers["WWW-Authenticate"] = outcome.www_authenticate
+        return page
+
+    def _no_form(self, web_request: web.Request) -> web.Response:
+        return self.pages.render(
+            "error.html",
+            web_request.path,
+            status=401,
+            heading="Unauthorized",
+            message="Log in to your computer with an account of this organization, and"
+            " let your browser use it here.",
+            error_id="",
+        )
 
     async def _page(
         self,
