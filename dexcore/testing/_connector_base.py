@@ -308,4 +308,6 @@ def _is_secret(field: attrs.Attribute[Any]) -> bool:
 
 
 def _sounds_secret(field: attrs.Attribute[Any]) -> bool:
-    return _SECRET.search(spelling(field).lower()) is not None
+    # A switch holds none: "fallbackToPassword".
+    switch = field.type in (bool, "bool")
+    return not switch and _SECRET.search(spelling(field).lower()) is not None
