@@ -1,0 +1,233 @@
+"""Through the whole server: from an app, over the directory, to a verified ID token."""
+
+import asyncio
+import re
+import sys
+
+from pathlib import Path
+
+import pytest
+
+from dexcore.testing.browser import Browser
+from dexcore.testing.chromium import chromium
+from dexcore.testing.journey import Journey
+from dexcore.testing.page import Page
+from dexcore.testing.tokens import TokenError
+
+BASE = "dc=example,dc=org"
+JANE = f"cn=jane,ou=People,{BASE}"
+GROUPS = {
+    "baseDN": f"ou=Groups,{BASE}",
+    "userMatchers": [{"userAttr": "DN", "groupAttr": "member"}],
+    "nameAttr": "cn",
+}
+
+
+def ldap(settings, server=None, **keys):
+    config = settings(server, groupSearch=GROUPS, **keys)
+    return {"type": "ldap", "id": "ldap", "name": "Staff", "config": config}
+
+
+@pytest.fixture
+def mortal(make_slapd):
+    return make_slapd()
+
+
+@pytest.fixture
+def journey(settings, mortal):
+    with Journey(ldap(settings, mortal)) as journey:
+        yield journey
+
+
+def test_a_login_ends_in_a_verified_id_token(journey):
+    tokens = journey.log_in("jane", "foo")
+    assert tokens.claims["name"] == "jane"
+    assert tokens.claims["email"] == "janedoe@example.com"
+    assert tokens.claims["email_verified"] is True
+    assert tokens.claims["groups"] == ["admins", "developers"]
+    assert journey.userinfo(tokens)["groups"] == ["admins", "developers"]
+
+
+def test_the_subject_is_dexs(journey):
+    # Go's protobuf of user id and connector id, in base64.
+    assert journey.log_in("jane", "foo").claims["sub"] == "CgRqYW5lEgRsZGFw"
+
+
+def test_a_refresh_tells_what_has_changed(journey, mortal):
+    tokens = journey.log_in("jane", "foo")
+    mortal.modify(
+        f"dn: cn=admins,ou=Groups,{BASE}\nchangetype: modify\n"
+        f"delete: member\nmember: {JANE}\n"
+    )
+    tokens = journey.refresh(tokens)
+    assert tokens.claims["groups"] == ["developers"]
+
+
+def test_somebody_who_is_gone_gets_no_more_tokens(journey, mortal):
+    tokens = journey.log_in("jane", "foo")
+    tokens = journey.refresh(tokens)
+    mortal.modify(f"dn: {JANE}\nchangetype: delete\n")
+    with pytest.raises(TokenError, match="invalid_grant"):
+        journey.refresh(tokens)
+
+
+def test_a_directory_that_is_down_costs_nobody_their_tokens(journey, mortal):
+    tokens = journey.log_in("jane", "foo")
+    mortal.stop()
+    with pytest.raises(TokenError, match="503"):
+        journey.refresh(tokens)
+    mortal.start()
+    assert journey.refresh(tokens).claims["email"] == "janedoe@example.com"
+
+
+async def typed(journey, username, password, connector=None):
+    """The page that somebody sees who has typed this."""
+    async with Browser(stop_at=journey.redirect_uri) as browser:
+        page = await browser.authorize(journey.authorization_url())
+        if connector:
+            page = await browser.choose(page, connector)
+        return await browser.enter(page, username, password)
+
+
+async def test_a_wrong_password_brings_the_form_back(journey):
+    page = await typed(journey, "jane", "wrong")
+    assert isinstance(page, Page)
+    assert page.status == 401
+    assert "Wrong Username or password" in page.words
+
+
+async def test_a_directory_that_is_down_is_a_page_that_says_so(journey, mortal):
+    mortal.stop()
+    page = await typed(journey, "jane", "foo")
+    assert page.status == 503
+    assert "temporarily unavailable" in page.words
+    assert "127.0.0.1" not in page.words
+
+
+async def test_a_directory_that_hangs_delays_nobody_else(settings, hostile, until):
+    silent = hostile(lambda server, connection: server.ended.wait(60))
+    other = {
+        "type": "mockPassword",
+        "id": "other",
+        "name": "Other",
+        "config": {"username": "kim", "password": "fox"},
+    }
+    section = ldap(settings, host=silent.host)
+    with Journey(section, other) as journey:
+        browsers = [Browser(stop_at=journey.redirect_uri) for _ in range(200)]
+        forms = []
+        for browser in browsers:
+            page = await browser.authorize(journey.authorization_url())
+            forms.append(await browser.choose(page, "Staff"))
+        hanging = [
+            asyncio.create_task(browser.enter(form, f"user{number}", "foo"))
+            for number, (browser, form) in enumerate(zip(browsers, forms, strict=True))
+        ]
+        posted = "POST /dex/auth/ldap/login"
+        await until(lambda: journey.requests.count(posted) == 200)
+        landing = await typed(journey, "kim", "fox", "Other")
+        still = [task for task in hanging if not task.done()]
+        assert journey.landed(landing.url).claims["name"] == "Kilgore Trout"
+        assert len(still) == 200
+        silent.close()
+        for page in await asyncio.gather(*hanging):
+            assert page.status == 503
+        for browser in browsers:
+            await browser.close()
+
+
+# — Kerberos, with curl ----------------------------------------------------------------
+
+
+@pytest.fixture
+def single_sign_on(settings, http_keytab, kdc, monkeypatch):
+    """Serve with Kerberos; keys are those of its section."""
+    monkeypatch.setenv("KRB5_CONFIG", kdc.env["KRB5_CONFIG"])
+
+    def single_sign_on(**keys):
+        kerberos = {"enabled": True, "keytabPath": http_keytab, **keys}
+        return Journey(ldap(settings, kerberos=kerberos))
+
+    return single_sign_on
+
+
+@pytest.fixture
+def curl(program, run_program, kdc, tmp_path):
+    """Ask with curl, as somebody who has a ticket; return headers and body."""
+
+    def curl(url, *options, who="jane"):
+        jar = str(tmp_path / "cookies")
+        command = [program("curl"), "-s", "-i", "-L", "-b", jar, "-c", jar]
+        return run_program(*command, *options, url, env=kdc.ticket(who))
+
+    return curl
+
+
+NEGOTIATE = ("--negotiate", "-u", ":", "-w", "\nlanded=%{url_effective}\n")
+
+
+def test_a_ticket_logs_in_without_a_form(single_sign_on, curl):
+    with single_sign_on(expectedRealm="EXAMPLE.ORG") as journey:
+        said = curl(journey.authorization_url(), *NEGOTIATE)
+        tokens = journey.landed(re.findall(r"landed=(.*)", said)[-1])
+        assert tokens.claims["email"] == "janedoe@example.com"
+        assert tokens.claims["groups"] == ["admins", "developers"]
+        assert journey.refresh(tokens).claims["groups"] == ["admins", "developers"]
+
+
+def test_without_a_ticket_there_is_no_form(single_sign_on, curl):
+    with single_sign_on() as journey:
+        said = curl(journey.authorization_url())
+        assert "HTTP/1.1 401" in said
+        assert re.search(r"(?im)^www-authenticate: Negotiate\r?$", said)
+        assert "<form" not in said
+
+
+def test_or_the_form_if_one_may_fall_back(single_sign_on, curl):
+    with single_sign_on(fallbackToPassword=True) as journey:
+        said = curl(journey.authorization_url())
+        assert "HTTP/1.1 401" in said
+        assert re.search(r"(?im)^www-authenticate: Negotiate\r?$", said)
+        assert 'name="password"' in said
+        # And it works: a browser without a ticket shows what comes with the challenge.
+        assert journey.log_in("jane", "foo").claims["name"] == "jane"
+
+
+def test_a_ticket_the_directory_does_not_know_is_told_no_more(single_sign_on, curl):
+    with single_sign_on(fallbackToPassword=True) as journey:
+        said = curl(journey.authorization_url(), *NEGOTIATE, who="stranger")
+        assert "HTTP/1.1 403" in said
+        assert "does not know" in said
+
+
+# — in a real browser ------------------------------------------------------------------
+
+
+async def test_somebody_logs_in_with_chromium(requires_program, journey):
+    program = requires_program("chromium", install="apt-get install chromium")
+    allowed = [journey.issuer, journey.app.url]
+    async with chromium(program, allowed) as open_page:
+        page = await open_page()
+        await page.goto(journey.authorization_url())
+        await page.get_by_label("Username").fill("jane")
+        await page.get_by_label("Password").fill("wrong")
+        await page.get_by_role("button", name="Log in").click()
+        await page.get_by_role("alert").wait_for()
+        await page.get_by_label("Password").fill("foo")
+        await page.get_by_role("button", name="Log in").click()
+        await page.wait_for_url(f"{journey.redirect_uri}*")
+        url = page.url
+    tokens = journey.landed(url)
+    assert tokens.claims["groups"] == ["admins", "developers"]
+
+
+# — the example ------------------------------------------------------------------------
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "config-ldap.yaml"
+
+
+def test_the_example_is_right(run_program):
+    environ = {"LDAP_PASSWORD": "x", "APP_SECRET": "x"}
+    check = [sys.executable, "-m", "dexcore", "check", str(EXAMPLE)]
+    said = run_program(*check, env=environ)
+    assert "error" not in said.lower()
