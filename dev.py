@@ -24,12 +24,20 @@ BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
 #: The programs some tests run, and Debian's packages of them.
 PROGRAMS = {
     "chromium": "chromium",
+    "curl": "curl",
     "etcd": "etcd-server",
     "etcdctl": "etcd-client",
+    "kadmin.local": "krb5-admin-server",
+    "kinit": "krb5-user",
+    "krb5-config": "libkrb5-dev gcc",
+    "krb5kdc": "krb5-kdc",
+    "ldapmodify": "ldap-utils",
     "mariadbd": "mariadb-server",
     "node": "nodejs",
     "npm": "npm",
     "postgres": "postgresql",
+    "samba": "samba-ad-dc samba-ad-provision samba-dsdb-modules samba-vfs-modules",
+    "slapd": "slapd",
     "sqlite3": "sqlite3",
 }
 
@@ -85,7 +93,8 @@ def _make_environment() -> bool:
 
 
 def _install_programs() -> None:
-    missing = [package for name, package in PROGRAMS.items() if not _is_there(name)]
+    lines = [packages for name, packages in PROGRAMS.items() if not _is_there(name)]
+    missing = " ".join(lines).split()
     if missing and not _apt_install(missing):
         print(f"Some tests need {', '.join(missing)}: please install.", file=sys.stderr)
 

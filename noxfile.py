@@ -5,6 +5,7 @@ Every session installs what it needs into an environment of its own.
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 
 from pathlib import Path
@@ -27,7 +28,12 @@ DISTRIBUTIONS = {
     )
 }
 
+# Extras that are compiled when they are installed.
+COMPILED = {"kerberos"}
+
 TEST = [
+    # Compiled when it is installed, with libkrb5-dev: nobody else should have to.
+    *(["gssapi>=1.12,<2"] if shutil.which("krb5-config") else []),
     "hatchling>=1.27",
     "hypothesis>=6.150",
     "jsonschema>=4.26",
@@ -73,7 +79,8 @@ def everything() -> list[str]:
 def with_extras(path: Path) -> str:
     """Return the distribution in the folder *path*, with all it may use."""
     project = tomllib.loads((path / "pyproject.toml").read_text())["project"]
-    extras = ",".join(project.get("optional-dependencies", {}))
+    optional = project.get("optional-dependencies", {})
+    extras = ",".join(extra for extra in optional if extra not in COMPILED)
     return f"./{path}[{extras}]" if extras else f"./{path}"
 
 
@@ -91,6 +98,8 @@ def tests(session: nox.Session) -> None:
     arguments = session.posargs or [
         "-n",
         "auto",
+        "--dist",
+        "loadgroup",  # what needs fixed ports runs in one process
         "--cov",
         "--cov-report=term:skip-covered",
         "--cov-fail-under=95",
@@ -122,7 +131,8 @@ def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies we promise to work with."""
     session.install(*everything(), "--resolution", "lowest-direct")
     session.install(*TEST, *CLIENTS)
-    tests = ["-n", "auto", "--ignore=tests/clients", *session.posargs]
+    tests = ["-n", "auto", "--dist", "loadgroup", "--ignore=tests/clients"]
+    tests += session.posargs
     _run(session, "-m", "pytest", *tests)
 
 
