@@ -1,0 +1,169 @@
+"""Who somebody is, from an assertion; and what is remembered of it for refreshes."""
+
+from __future__ import annotations
+
+import json
+
+from datetime import datetime, timedelta
+
+import attrs
+
+from dexcore.connector import Identity, Scopes
+from dexcore.errors import AccessDenied, NotInRequiredGroups, UpstreamError
+
+from .config import Saml
+from .messages import Assertion, Attribute, parse_time, values_of
+from .xml import Rejected
+
+__all__ = ["identity_of", "refreshed"]
+
+_LOGIN_AGAIN = "This login cannot be renewed. Please log in again."
+
+
+def identity_of(
+    assertion: Assertion, config: Saml, scopes: Scopes, now: datetime
+) -> Identity:
+    """Return who *assertion* is about.
+
+    Raises ``NotInRequiredGroups``, and ``UpstreamError`` if an attribute is missing
+    that the configuration names.
+    """
+    attributes = assertion.attributes
+    email = _single(attributes, config.email_attr)
+    username = _single(attributes, config.username_attr)
+    groups: tuple[str, ...] = ()
+    if config.allowed_groups or (scopes.groups and config.groups_attr):
+        groups = _groups(attributes, config)
+        groups = _allowed(groups, config, assertion.name_id)
+    identity = Identity(
+        user_id=assertion.name_id,
+        username=username,
+        email=email,
+        email_verified=True,
+        groups=groups,
+    )
+    kept = _keep(identity, now if config.max_refresh_age else None)
+    return _told(attrs.evolve(identity, connector_data=kept), scopes)
+
+
+def refreshed(
+    identity: Identity, config: Saml, scopes: Scopes, now: datetime
+) -> Identity:
+    """Return the end user as they were when they logged in.
+
+    SAML has no way to ask again.  Raises ``AccessDenied`` if what was remembered cannot
+    be used, is too old, or if the file no longer allows any of the groups.
+    """
+    kept = _recall(identity)
+    if config.max_refresh_age:
+        _check_age(kept, config.max_refresh_age, now)
+    known = Identity(
+        user_id=_text(kept, "userId"),
+        username=_text(kept, "username"),
+        preferred_username=_text(kept, "preferredUsername"),
+        email=_text(kept, "email"),
+        email_verified=kept.get("emailVerified") is True,
+        groups=_kept_groups(kept),
+        connector_data=identity.connector_data,
+    )
+    if not known.user_id or known.user_id != identity.user_id:
+        raise AccessDenied(_LOGIN_AGAIN)
+    groups = _allowed(known.groups, config, known.user_id)
+    return _told(attrs.evolve(known, groups=groups), scopes)
+
+
+def _told(identity: Identity, scopes: Scopes) -> Identity:
+    """Return what a client learns: groups only if it asked for them."""
+    return identity if scopes.groups else attrs.evolve(identity, groups=())
+
+
+def _single(attributes: tuple[Attribute, ...], name: str) -> str:
+    values = _values(attributes, name)
+    if not values or not values[0]:
+        raise UpstreamError(
+            f"The assertion has no attribute {name!r}. {_there_are(attributes)}"
+        )
+    return values[0]
+
+
+def _groups(attributes: tuple[Attribute, ...], config: Saml) -> tuple[str, ...]:
+    values = _values(attributes, config.groups_attr)
+    if values is None:
+        raise UpstreamError(
+            f"The assertion has no attribute {config.groups_attr!r} for groups. "
+            f"{_there_are(attributes)}"
+        )
+    if config.groups_delim and values:
+        return tuple(values[0].split(config.groups_delim))
+    return values
+
+
+def _allowed(groups: tuple[str, ...], config: Saml, user_id: str) -> tuple[str, ...]:
+    """Return *groups*, or those of them that are allowed; refuse who is in none."""
+    if not config.allowed_groups:
+        return groups
+    matching = tuple(each for each in groups if each in config.allowed_groups)
+    if not matching:
+        raise NotInRequiredGroups(user_id=user_id, groups=config.allowed_groups)
+    return matching if config.filter_groups else groups
+
+
+def _values(attributes: tuple[Attribute, ...], name: str) -> tuple[str, ...] | None:
+    try:
+        return values_of(attributes, name)
+    except Rejected as error:
+        raise UpstreamError(f"The assertion cannot be used: {error}.") from None
+
+
+def _there_are(attributes: tuple[Attribute, ...]) -> str:
+    names = ", ".join(sorted({repr(each.name) for each in attributes})[:30])
+    return f"It has {names or 'none'}."
+
+
+# — What is remembered: dex's document, and a key that it does not know ----------------
+
+
+def _keep(identity: Identity, logged_in_at: datetime | None) -> bytes:
+    document: dict[str, object] = {
+        "userId": identity.user_id,
+        "username": identity.username,
+        "preferredUsername": identity.preferred_username,
+        "email": identity.email,
+        "emailVerified": identity.email_verified,
+    }
+    if identity.groups:
+        document["groups"] = list(identity.groups)
+    if logged_in_at is not None:
+        document["loggedInAt"] = f"{logged_in_at:%Y-%m-%dT%H:%M:%SZ}"
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _recall(identity: Identity) -> dict[str, object]:
+    try:
+        document = json.loads(identity.connector_data)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise AccessDenied(_LOGIN_AGAIN)
+    return document
+
+
+def _check_age(kept: dict[str, object], longest: timedelta, now: datetime) -> None:
+    try:
+        logged_in_at = parse_time(_text(kept, "loggedInAt"))
+    except ValueError:
+        raise AccessDenied(_LOGIN_AGAIN) from None
+    if now - logged_in_at > longest:
+        raise AccessDenied("The login is too long ago. Please log in again.")
+
+
+def _text(kept: dict[str, object], key: str) -> str:
+    value = kept.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _kept_groups(kept: dict[str, object]) -> tuple[str, ...]:
+    groups = kept.get("groups")
+    if not isinstance(groups, list):
+        return ()
+    return tuple(each for each in groups if isinstance(each, str))
