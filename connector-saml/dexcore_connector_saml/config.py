@@ -32,7 +32,7 @@ _LONGEST_SKEW = timedelta(minutes=5)
 _SHORTEST_REFRESH = timedelta(minutes=1)
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Saml:
     """A SAML 2.0 identity provider, by the POST binding."""
 

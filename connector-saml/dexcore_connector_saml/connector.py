@@ -17,8 +17,10 @@ from dexcore.connector import (
     Callback,
     CallbackConnector,
     ConnectorContext,
+    Document,
     FormPost,
     Identity,
+    MetadataConnector,
     RefreshConnector,
     Scopes,
 )
@@ -48,7 +50,7 @@ _NOT_LOGGED_IN = "The identity provider did not log you in."
 
 
 @attrs.frozen(eq=False)
-class SamlConnector(CallbackConnector, RefreshConnector):
+class SamlConnector(CallbackConnector, RefreshConnector, MetadataConnector):
     """One identity provider."""
 
     config: Saml
@@ -87,9 +89,9 @@ class SamlConnector(CallbackConnector, RefreshConnector):
         """Return the end user as they logged in; there is nobody to ask."""
         return refreshed(identity, self.config, scopes, self.now())
 
-    def metadata(self) -> bytes:
+    async def metadata(self, callback_url: str) -> Document:
         """Return the document that registers us with an identity provider."""
-        return metadata(self.sp)
+        return Document(metadata(self.sp), "application/samlmetadata+xml")
 
     async def close(self) -> None:
         """Stop reading metadata."""
@@ -163,7 +165,7 @@ async def open_saml(config: Saml, context: ConnectorContext) -> SamlConnector:
     metadata that cannot be read now.
     """
     sp = await asyncio.to_thread(_service_provider, config)
-    source = await open_provider(config, SHARED, context.log, utcnow)
+    source = await open_provider(config, SHARED, context, utcnow)
     connector = SamlConnector(config, context, source, sp)
     _warn(connector, await source.current())
     return connector

@@ -58,8 +58,8 @@ class _Shape:
     """What may be in an element, in this order.
 
     ``text``: characters and nothing else.  ``other``: also attributes of other
-    namespaces.  ``closed``: elements of other namespaces than SAML's, or, for those of
-    signatures, of theirs alone; nobody reads what they say.
+    namespaces.  ``opaque``: whatever is not of our namespaces, and ``inner`` of those
+    that are, at any depth; nobody reads what it says.
     """
 
     slots: tuple[_Slot, ...] = ()
@@ -67,7 +67,8 @@ class _Shape:
     optional: frozenset[str] = frozenset()
     text: bool = False
     other: bool = False
-    closed: bool = False
+    opaque: bool = False
+    inner: frozenset[str] = frozenset()
 
 
 def check(root: Element, expected: str) -> None:
@@ -81,8 +82,8 @@ def check(root: Element, expected: str) -> None:
         if shape is None:  # a slot names nothing without a shape
             raise Rejected(f"{label(node)} in {label(root)}")
         _check_attributes(node, shape)
-        if shape.closed:
-            _check_closed(node)
+        if shape.opaque:
+            _check_opaque(node, shape)
             continue
         _check_text(node, shape)
         _check_children(node, shape)
@@ -123,17 +124,11 @@ def _check_children(node: Element, shape: _Shape) -> None:
         raise Rejected(f"{label(left[0])} in {label(node)}, or not in its place there")
 
 
-def _check_closed(node: Element) -> None:
-    signature = namespace(node) == DSIG
-    for inner in walk(node):
-        if inner is node:
-            continue
-        uri = namespace(inner)
-        allowed = uri in (DSIG, DSIG11) if signature else uri not in _OURS
-        # eduPersonTargetedID, and others of eduPerson, have a NameID as their value.
-        allowed = allowed or (not signature and inner.tag == tag("saml:NameID"))
-        if not allowed:
-            raise Rejected(f"{label(inner)} inside {label(node)}")
+def _check_opaque(node: Element, shape: _Shape) -> None:
+    for each in walk(node):
+        ours = namespace(each) in _OURS
+        if each is not node and ours and each.tag not in shape.inner:
+            raise Rejected(f"{label(each)} inside {label(node)}")
 
 
 _OURS = frozenset({PROTOCOL, ASSERTION, DSIG, DSIG11, XENC, XENC11, EXC_C14N})
@@ -152,6 +147,10 @@ def _maybe(*names: str, most: int = 1) -> _Slot:
 
 def _some(*names: str, most: int = _MANY) -> _Slot:
     return _Slot(tuple(map(tag, names)), 1, most)
+
+
+def _tags(prefix: str, names: str) -> frozenset[str]:
+    return frozenset(tag(f"{prefix}:{name}") for name in names.split())
 
 
 def _words(text: str) -> frozenset[str]:
@@ -186,7 +185,7 @@ _BY_NAME = {
     ),
     "samlp:StatusCode": _Shape((_maybe("samlp:StatusCode"),), _words("Value")),
     "samlp:StatusMessage": _TEXT,
-    "samlp:StatusDetail": _Shape(closed=True),
+    "samlp:StatusDetail": _Shape(opaque=True),
     # Section 2.3.3.
     "saml:Assertion": _Shape(
         (
@@ -253,7 +252,10 @@ _BY_NAME = {
         _words("NameFormat FriendlyName"),
         other=True,
     ),
-    "saml:AttributeValue": _Shape(optional=_XSI, other=True, closed=True),
+    # eduPersonTargetedID, and others of eduPerson, have a NameID as their value.
+    "saml:AttributeValue": _Shape(
+        optional=_XSI, other=True, opaque=True, inner=frozenset({tag("saml:NameID")})
+    ),
     # Section 2.3.4, and XML Encryption 1.1, section 3.
     "saml:EncryptedAssertion": _Shape(
         (_one("xenc:EncryptedData"), _maybe("xenc:EncryptedKey"))
@@ -332,7 +334,16 @@ _BY_NAME = {
         optional=_words("Id"),
     ),
     "ds:KeyName": _TEXT,
-    "ds:KeyValue": _Shape(closed=True),
-    "ds:X509Data": _Shape(closed=True),
+    "ds:KeyValue": _Shape(
+        opaque=True,
+        inner=_tags("ds", "RSAKeyValue Modulus Exponent DSAKeyValue P Q G Y J")
+        | _tags("dsig11", "ECKeyValue NamedCurve PublicKey"),
+    ),
+    "ds:X509Data": _Shape(
+        opaque=True,
+        inner=_tags("ds", "X509IssuerSerial X509IssuerName X509SerialNumber X509SKI")
+        | _tags("ds", "X509SubjectName X509Certificate X509CRL")
+        | _tags("dsig11", "X509Digest"),
+    ),
 }
 _SHAPES = {tag(name): shape for name, shape in _BY_NAME.items()}

@@ -16,6 +16,7 @@ import attrs
 
 from cryptography import x509
 
+from dexcore.connector import ConnectorContext
 from dexcore.errors import UpstreamError, UpstreamUnavailable
 from dexcore.http import TLS, HttpClient
 from dexcore.options import InvalidOption
@@ -32,8 +33,6 @@ __all__ = ["Provider", "ProviderSource", "open_provider"]
 #: How soon after one attempt the next may be made (seconds): whoever sends us responses
 #: with wrong signatures makes us ask for new keys.
 _PAUSE = 60.0
-
-_TIMEOUT = 8.0  # seconds; a login waits for it
 
 
 @attrs.frozen
@@ -188,7 +187,7 @@ class FromMetadata(ProviderSource):
 async def open_provider(
     config: Saml,
     workers: Workers,
-    log: logging.Logger,
+    context: ConnectorContext,
     now: Callable[[], datetime],
 ) -> ProviderSource:
     """Return what knows the provider that *config* describes.
@@ -197,12 +196,12 @@ async def open_provider(
     the metadata cannot be.
     """
     if config.has_metadata:
-        read, shut = _reader(config)
+        read, shut = _reader(config, context.timeout)
         signers = None
         if config.idp_metadata_cert:
             pem = await _read(config.idp_metadata_cert, "idpMetadataCert")
             signers = Signers(_certificates(pem, "idpMetadataCert"))
-        source = FromMetadata(config, read, shut, signers, workers, log, now)
+        source = FromMetadata(config, read, shut, signers, workers, context.log, now)
         try:
             await source.load()
         except BaseException:
@@ -221,7 +220,7 @@ async def open_provider(
 
 
 def _reader(
-    config: Saml,
+    config: Saml, timeout: float
 ) -> tuple[Callable[[], Awaitable[bytes]], Callable[[], Awaitable[None]]]:
     if config.idp_metadata_file:
         path = Path(config.idp_metadata_file)
@@ -238,7 +237,7 @@ def _reader(
         return from_file, nothing
     roots = (config.idp_metadata_root_ca,) if config.idp_metadata_root_ca else ()
     client = HttpClient(
-        TLS(root_cas=roots), timeout=_TIMEOUT, limit=METADATA_RULES.bytes
+        TLS(root_cas=roots), timeout=timeout, limit=METADATA_RULES.bytes
     )
 
     async def from_web() -> bytes:

@@ -75,6 +75,8 @@ def check_assertion(
             f"a response of {envelope.issuer!r} with an assertion of "
             f"{assertion.issuer!r}"
         )
+    if envelope.id == assertion.id:  # it was encrypted, or the parser had seen it
+        raise Rejected("an assertion with the ID of its response")
     _check_age("assertion", assertion.issue_instant, expected)
     if not assertion.name_id.strip():
         raise Rejected("a NameID without text")

@@ -32,6 +32,7 @@ __all__ = [
     "Element",
     "Rejected",
     "Rules",
+    "XMLError",
     "canonical",
     "children",
     "element",
@@ -45,6 +46,9 @@ __all__ = [
 ]
 
 Element: TypeAlias = etree._Element
+
+#: What the library raises.
+XMLError = etree.LxmlError
 
 PROTOCOL = "urn:oasis:names:tc:SAML:2.0:protocol"
 ASSERTION = "urn:oasis:names:tc:SAML:2.0:assertion"
