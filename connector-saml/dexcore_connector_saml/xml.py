@@ -109,6 +109,8 @@ _DECLARATION = re.compile(
     rb"""(?:\s+standalone\s*=\s*(?:"(?:yes|no)"|'(?:yes|no)'))?\s*\?>"""
 )
 _NC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,255}")
+# A conforming parser reads the character; what we compare is not only read by those.
+_REFERENCE_IN_ID = re.compile(rb"""\bI[Dd]\s*=\s*(?:"[^"<]*&|'[^'<]*&)""")
 _ID_LIKE = ("id", "assertionid")
 # They would have a reader look elsewhere, or read another document than we do.
 _FORBIDDEN = frozenset(
@@ -178,6 +180,8 @@ def _check_bytes(data: bytes, rules: Rules) -> None:
         raise Rejected(
             f"a declaration, comment, CDATA section or instruction: {shown!r}"
         )
+    if _REFERENCE_IN_ID.search(rest):
+        raise Rejected("a character reference in an ID")
 
 
 def _check_tree(root: Element, rules: Rules) -> None:
