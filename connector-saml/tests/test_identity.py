@@ -1,0 +1,201 @@
+"""Who somebody is: attributes, groups, and what is left of them for a refresh."""
+
+from __future__ import annotations
+
+import json
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dexcore.connector import Identity, Scopes
+from dexcore.errors import AccessDenied, NotInRequiredGroups, UpstreamError
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def signed(message, keys):
+    return lambda **changes: message(**changes).signed(keys.idp)
+
+
+def of(**attributes):
+    return {"attributes": {"name": ["Jane"], "mail": ["jane@x"], **attributes}}
+
+
+# — the user ---------------------------------------------------------------------------
+
+
+async def test_attributes_make_the_user(sp, signed):
+    identity = await sp.accepts(signed(name_id="u-1"), "u-1")
+    assert identity.username == "Jane Doe"
+    assert identity.email == "jane@example.com"
+    assert identity.email_verified
+    assert identity.preferred_username == ""
+    assert identity.groups == ("admins", "devs")
+
+
+@pytest.mark.parametrize("name", ["name", "mail"])
+@pytest.mark.parametrize("values", [None, [], [""]])
+async def test_an_attribute_that_is_needed_is_missed(name, values, sp, signed):
+    attributes = {"name": ["Jane"], "mail": ["jane@x"], "groups": ["g"], name: values}
+    if values is None:
+        del attributes[name]
+    with pytest.raises(UpstreamError, match=f"no attribute '{name}'.*'groups'"):
+        await sp.finish(signed(attributes=attributes))
+
+
+async def test_an_audience_of_our_own_is_checked(open_sp, signed):
+    sp = await open_sp(entity_issuer="https://sp.example/me")
+    await sp.refuses(signed(), "an assertion for")
+    await sp.accepts(signed(audiences=(("https://sp.example/me",),)))
+
+
+# — groups -----------------------------------------------------------------------------
+
+
+async def test_groups_are_for_whoever_asks(sp, signed):
+    identity = await sp.accepts(signed(), groups=False)
+    assert identity.groups == ()
+
+
+async def test_without_an_attribute_there_are_no_groups(open_sp, signed):
+    sp = await open_sp(groups_attr="")
+    assert (await sp.accepts(signed())).groups == ()
+
+
+async def test_the_attribute_of_groups_has_to_be_there(sp, signed):
+    with pytest.raises(UpstreamError, match="'groups' for groups"):
+        await sp.finish(signed(**of()))
+    # Who does not ask for groups does not miss them.
+    await sp.accepts(signed(**of()), groups=False)
+
+
+async def test_groups_may_be_in_one_value(open_sp, signed):
+    sp = await open_sp(groups_delim=", ")
+    identity = await sp.accepts(signed(**of(groups=["a, b,c", "ignored"])))
+    assert identity.groups == ("a", "b,c")
+
+
+async def test_whoever_is_in_an_allowed_group_gets_in(open_sp, signed):
+    sp = await open_sp(allowed_groups=("devs", "ops"))
+    assert (await sp.accepts(signed())).groups == ("admins", "devs")
+
+
+async def test_groups_that_are_not_allowed_can_be_left_out(open_sp, signed):
+    sp = await open_sp(allowed_groups=("devs", "ops"), filter_groups=True)
+    assert (await sp.accepts(signed())).groups == ("devs",)
+
+
+@pytest.mark.parametrize("groups", [["users"], ["DEVS"], ["devs "], [""], []])
+@pytest.mark.parametrize("asked", [True, False])
+async def test_nobody_else_gets_in(groups, asked, open_sp, signed):
+    sp = await open_sp(allowed_groups=("devs",))
+    with pytest.raises(NotInRequiredGroups) as refused:
+        await sp.finish(signed(**of(groups=groups)), groups=asked)
+    assert refused.value.user_id == "jane"
+
+
+async def test_groups_are_checked_though_nobody_asks_for_them(open_sp, signed):
+    sp = await open_sp(allowed_groups=("devs",))
+    identity = await sp.accepts(signed(), groups=False)
+    assert identity.groups == ()
+
+
+async def test_an_empty_list_of_allowed_groups_allows_all(open_sp, signed):
+    sp = await open_sp(allowed_groups=(), filter_groups=True)
+    assert (await sp.accepts(signed())).groups == ("admins", "devs")
+
+
+# — refresh ----------------------------------------------------------------------------
+
+KEPT = {
+    "userId": "jane",
+    "username": "Jane Doe",
+    "preferredUsername": "",
+    "email": "jane@example.com",
+    "emailVerified": True,
+    "groups": ["admins", "devs"],
+}
+
+
+async def test_what_is_kept_is_what_dex_keeps(sp, signed):
+    identity = await sp.accepts(signed())
+    assert json.loads(identity.connector_data) == KEPT
+    without = await sp.accepts(signed(**of(groups=[])))
+    assert "groups" not in json.loads(without.connector_data)
+
+
+async def test_a_refresh_returns_the_user_of_the_login(sp, signed):
+    identity = await sp.accepts(signed())
+    first = await sp.connector.refresh(Scopes(True, True), identity)
+    assert first == identity
+    assert await sp.connector.refresh(Scopes(True, True), first) == identity
+
+
+async def test_a_refresh_of_what_only_the_assertion_signed(sp, message, keys):
+    identity = await sp.accepts(message().signed(keys.idp, response=False))
+    assert await sp.connector.refresh(Scopes(True, True), identity) == identity
+
+
+async def test_a_refresh_tells_groups_to_whoever_asks(sp):
+    stored = Identity("jane", connector_data=json.dumps(KEPT).encode())
+    narrow = await sp.connector.refresh(Scopes(True, False), stored)
+    assert narrow.groups == ()
+    wide = await sp.connector.refresh(Scopes(True, True), narrow)
+    assert wide.groups == ("admins", "devs")
+
+
+async def test_groups_come_back_though_the_login_did_not_ask(open_sp, signed):
+    """Allowed groups are checked, and so known, whoever asks."""
+    sp = await open_sp(allowed_groups=("devs",))
+    identity = await sp.accepts(signed(), groups=False)
+    wide = await sp.connector.refresh(Scopes(True, True), identity)
+    assert wide.groups == ("admins", "devs")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"{}", b'{"userId": 1}', b"foobar"],
+)
+async def test_what_cannot_be_read_refreshes_nothing(data, sp):
+    with pytest.raises(AccessDenied, match="log in again"):
+        await sp.connector.refresh(
+            Scopes(True, True), Identity("jane", connector_data=data)
+        )
+
+
+async def test_what_was_kept_of_one_user_is_not_for_another(sp):
+    stored = Identity("joan", connector_data=json.dumps(KEPT).encode())
+    with pytest.raises(AccessDenied):
+        await sp.connector.refresh(Scopes(True, True), stored)
+
+
+async def test_allowed_groups_hold_for_a_refresh_as_well(open_sp):
+    stored = Identity("jane", connector_data=json.dumps(KEPT).encode())
+    kind = await open_sp(allowed_groups=("devs",), filter_groups=True)
+    fresh = await kind.connector.refresh(Scopes(True, True), stored)
+    assert fresh.groups == ("devs",)
+    strict = await open_sp(allowed_groups=("ops",))
+    with pytest.raises(NotInRequiredGroups):
+        await strict.connector.refresh(Scopes(True, False), stored)
+
+
+async def test_a_login_can_become_too_old(open_sp, signed):
+    moment = datetime.now(UTC)
+    clock = {"now": moment}
+    sp = await open_sp(max_refresh_age=DAY, now=lambda: clock["now"])
+    identity = await sp.accepts(signed(now=moment))
+    clock["now"] = moment + DAY - timedelta(minutes=1)
+    identity = await sp.connector.refresh(Scopes(True, True), identity)
+    clock["now"] = moment + DAY + timedelta(minutes=1)
+    with pytest.raises(AccessDenied, match="too long ago"):
+        await sp.connector.refresh(Scopes(True, True), identity)
+
+
+async def test_a_login_of_dex_is_too_old_when_there_is_a_limit(open_sp):
+    """It does not say when that was."""
+    stored = Identity("jane", connector_data=json.dumps(KEPT).encode())
+    sp = await open_sp(max_refresh_age=DAY)
+    with pytest.raises(AccessDenied, match="log in again"):
+        await sp.connector.refresh(Scopes(True, True), stored)
