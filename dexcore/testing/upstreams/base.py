@@ -185,6 +185,10 @@ class Upstream:
     async def _stop(self) -> None:
         runner, self._runner = self._runner, None
         if runner is not None:
+            # Who speaks TLS would wait for the other side to say good-bye as well.
+            for connection in list(runner.server.connections if runner.server else ()):
+                if connection.transport is not None:
+                    connection.transport.abort()
             await runner.cleanup()
 
     def _watching(self) -> Callable[..., Any]:

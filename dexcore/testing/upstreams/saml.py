@@ -132,7 +132,8 @@ class SamlIdP(Upstream):
         )
         return _page(
             f'<form method="post" action="/login">{hidden}'
-            '<input name="username"><input name="password" type="password">'
+            '<input name="username" autocomplete="username">'
+            '<input name="password" type="password" autocomplete="current-password">'
             "<button>Log in</button></form>"
         )
 
@@ -208,5 +209,6 @@ def _hidden(**fields: str) -> str:
 
 
 def _page(body: str, status: int = 200) -> web.Response:
-    page = f"<!doctype html><title>Identity provider</title>{body}"
+    head = '<title>Identity provider</title><link rel="icon" href="data:,">'
+    page = f"<!doctype html>{head}{body}"
     return web.Response(text=page, status=status, content_type="text/html")
