@@ -46,6 +46,7 @@ _DURATION = re.compile(
 class ProviderMetadata:
     """What a provider says about itself.
 
+    ``sso_url`` is empty if it does not offer the POST binding.
     ``valid_until``: do not use it afterwards.  ``cache_for``: read it again by then.
     """
 
@@ -113,6 +114,7 @@ def _provider(root: Element, entity_id: str) -> tuple[Element, Element]:
 
 
 def _sso_url(role: Element) -> str:
+    """Return where requests are posted to (bindings, section 3.5)."""
     for each in children(role, tag("md:SingleSignOnService")):
         location = each.get("Location", "")
         if each.get("Binding") == POST and urlsplit(location).scheme in (
@@ -120,7 +122,7 @@ def _sso_url(role: Element) -> str:
             "https",
         ):
             return location
-    raise Rejected("metadata of a provider without the POST binding")
+    return ""
 
 
 def _certificates(role: Element) -> Iterator[x509.Certificate]:

@@ -95,7 +95,7 @@ class FromMetadata(ProviderSource):
         self._tried_at = self.clock()
         data = await self.read()
         try:
-            self._metadata = await self.workers.run(
+            metadata = await self.workers.run(
                 read_metadata,
                 data,
                 entity_id=self.config.sso_issuer,
@@ -104,6 +104,11 @@ class FromMetadata(ProviderSource):
             )
         except Rejected as error:
             raise UpstreamError(f"The metadata cannot be used: {error}.") from None
+        if not (self.config.sso_url or metadata.sso_url):
+            raise UpstreamError(
+                "The metadata does not offer the POST binding. Name ssoURL."
+            )
+        self._metadata = metadata
         self._read_at = self.clock()
 
     async def current(self) -> Provider:

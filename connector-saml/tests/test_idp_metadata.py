@@ -192,7 +192,7 @@ async def test_a_federation_has_several_providers(open_sp, idp, said, keys, tmp_
 CHANGES = {
     "no certificate": (b"ds:X509Certificate", b"ds:X509SKI", "without a certificate"),
     "only for encryption": (b'use="signing"', b'use="encryption"', "a certificate"),
-    "another binding": (b"HTTP-POST", b"HTTP-Redirect", "without the POST binding"),
+    "another binding": (b"HTTP-POST", b"HTTP-Redirect", "offer the POST binding"),
     "a script for an address": (b'Location="https', b'Location="javascript', "POST"),
     "another protocol": (b"SAML:2.0:protocol", b"SAML:1.1:protocol", "0 identity"),
     "not metadata": (b"EntityDescriptor", b"Organization", "which is no metadata"),

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import ConsoleMessage, Page, async_playwright
 
 __all__ = ["DESKTOP", "PHONE", "chromium", "fits"]
 
@@ -56,6 +56,11 @@ async def chromium(
         if not url.startswith((*allowed, "data:")):
             complaints.append(f"asked {url}")
 
+    def said(message: ConsoleMessage) -> None:
+        # It looks for an icon on its own, and says so where there is none.
+        if not message.location["url"].endswith("/favicon.ico"):
+            complaints.append(message.text)
+
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=program, args=list(_ARGUMENTS)
@@ -66,7 +71,7 @@ async def chromium(
             page = await context.new_page()
             page.set_default_timeout(15_000)
             page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on("console", lambda said: complaints.append(said.text))
+            page.on("console", said)
             page.on("request", lambda request: asked(request.url))
             return page
 

@@ -1,0 +1,261 @@
+"""Logins through SimpleSAMLphp: another implementation, another XML library."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from dexcore.testing.browser import BrowserError
+from dexcore.testing.journey import Journey
+
+WWW = Path("/usr/share/simplesamlphp/www")
+STARTS = 30.0  # seconds; it takes a tenth of one
+
+CONFIG = """<?php
+$config = [
+  'baseurlpath' => '%(url)s/', 'certdir' => '%(folder)s/', 
+  'loggingdir' => '%(folder)s/',
+  'datadir' => '%(folder)s/', 'tempdir' => '%(folder)s/tmp',
+  'metadatadir' => '%(folder)s/metadata', 'technicalcontact_email' => 'na@example.org',
+  'secretsalt' => 'salt-of-a-test', 'auth.adminpassword' => 'secret-of-a-test',
+  'timezone' => 'UTC', 'logging.handler' => 'errorlog', 'enable.saml20-idp' => true,
+  'module.enable' => ['exampleauth' => true, 'core' => true, 'saml' => true],
+  'session.cookie.name' => 'SSP', 'session.cookie.secure' => false,
+  'session.cookie.samesite' => null, 'store.type' => 'phpsession',
+  'session.phpsession.savepath' => '%(folder)s/sessions',
+  'language.default' => 'en', 'language.available' => ['en'],
+  'metadata.sources' => [['type' => 'flatfile']], 'production' => false,
+  'metadata.sign.enable' => true, 'metadata.sign.privatekey' => 'idp.pem',
+  'metadata.sign.certificate' => 'idp.crt',
+];
+"""
+SOURCES = """<?php
+$config = ['users' => ['exampleauth:UserPass',
+  'jane:password' => ['uid' => ['jane'], 'mail' => ['jane@example.com'],
+                      'name' => ['Jane Döe & Co'], 'groups' => ['admins', 'devs']],
+  'joan:password' => ['uid' => ['joan'], 'mail' => ['joan@example.com'],
+                      'name' => ['Joan'], 'groups' => ['users']],
+]];
+"""
+HOSTED = """<?php
+$metadata['%(url)s/idp'] = ['host' => '__DEFAULT__', 'privatekey' => 'idp.pem',
+  'certificate' => 'idp.crt', 'auth' => 'users',
+  'attributes.NameFormat' => 'urn:oasis:names:tc:SAML:2.0:attrname-format:basic',
+  'authproc' => [3 => ['class' => 'saml:AttributeNameID', 'attribute' => 'uid',
+    'identifyingAttribute' => 'uid',
+    'Format' => 'urn:oasis:names:tc:SAML:2.0:nameid-format:persistent']]];
+"""
+REMOTE = """<?php
+$metadata['%(entity)s'] = [%(options)s 'AssertionConsumerService' => [['index' => 0,
+  'isDefault' => true, 'Location' => '%(acs)s',
+  'Binding' => 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST']]];
+"""
+
+
+@attrs.frozen
+class SimpleSAMLphp:
+    """One that runs.  ``url`` is another site than dexcore's."""
+
+    url: str
+    folder: Path
+
+    @property
+    def sso_url(self):
+        return f"{self.url}/saml2/idp/SSOService.php"
+
+    @property
+    def certificate(self):
+        return str(self.folder / "idp.crt")
+
+    def register(self, journey, entity_id="", options=""):
+        """Make *journey* known to it; *options* is PHP."""
+        acs = f"{journey.issuer}/callback"
+        php = REMOTE % {"entity": entity_id or acs, "acs": acs, "options": options}
+        (self.folder / "metadata" / "saml20-sp-remote.php").write_text(php)
+
+
+@pytest.fixture(scope="module")
+def idp(keys, tmp_path_factory):
+    if not shutil.which("php") or not WWW.exists():
+        reason = "To install what runs here: apt-get install simplesamlphp php-cli"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("ssp")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    idp = SimpleSAMLphp(f"http://localhost:{port}", folder)
+    names = {"url": idp.url, "folder": folder}
+    for each in ("metadata", "sessions", "tmp"):
+        (folder / each).mkdir()
+    (folder / "config.php").write_text(CONFIG % names)
+    (folder / "authsources.php").write_text(SOURCES)
+    (folder / "metadata" / "saml20-idp-hosted.php").write_text(HOSTED % names)
+    (folder / "idp.pem").write_text(keys.idp.private_pem)
+    (folder / "idp.crt").write_text(keys.idp.pem)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["php", "-d", "display_errors=0", "-S", f"127.0.0.1:{port}", "-t", WWW],
+            env={**os.environ, "SIMPLESAMLPHP_CONFIG_DIR": str(folder)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _wait(f"{idp.url}/saml2/idp/metadata.php", process, folder / "log")
+        yield idp
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+def _wait(url, process, log):
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    until = time.monotonic() + STARTS
+    while True:
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(OSError), direct.open(url, timeout=5) as answer:
+            if answer.status == 200:
+                return
+        assert time.monotonic() < until, log.read_text()
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def log_in(idp):
+    """Log in through a server of its own; return the tokens and the journey."""
+    opened = []
+
+    def log_in(user="jane", *, options="", **config):
+        section = {
+            "ssoURL": idp.sso_url,
+            "ca": idp.certificate,
+            "ssoIssuer": f"{idp.url}/idp",
+            "redirectURI": "$ISSUER/callback",
+            "usernameAttr": "name",
+            "emailAttr": "mail",
+            "groupsAttr": "groups",
+            **config,
+        }
+        section = {key: value for key, value in section.items() if value is not None}
+        journey = Journey({"type": "saml", "config": section})
+        opened.append(journey)
+        idp.register(journey, section.get("entityIssuer", ""), options)
+        return journey.log_in(user, "password"), journey
+
+    yield log_in
+    for journey in opened:
+        journey.close()
+
+
+RESPONSE, ASSERTION = (
+    f"'saml20.sign.response' => {response}, 'saml20.sign.assertion' => {assertion},"
+    for response, assertion in (("true", "false"), ("false", "true"))
+)
+SIGNED = {
+    "by default": "",
+    "both": "'saml20.sign.response' => true, 'saml20.sign.assertion' => true,",
+    "the response": RESPONSE,
+    "the assertion": ASSERTION,
+    "with SHA-512": (
+        "'signature.algorithm' => 'http://www.w3.org/2001/04/xmldsig-more#rsa-sha512',"
+    ),
+}
+
+
+@pytest.mark.parametrize("options", SIGNED.values(), ids=SIGNED)
+def test_jane_gets_in(options, log_in):
+    tokens, journey = log_in(options=options)
+    assert tokens.claims["name"] == "Jane Döe & Co"
+    assert tokens.claims["email"] == "jane@example.com"
+    assert tokens.claims["groups"] == ["admins", "devs"]
+    assert journey.refresh(tokens).claims["groups"] == ["admins", "devs"]
+
+
+def test_whoever_is_not_allowed_does_not(log_in):
+    with pytest.raises(BrowserError) as refused:
+        log_in("joan", allowedGroups=["admins"])
+    assert refused.value.page.status == 403
+    assert "required groups" in refused.value.page.words
+
+
+def test_sha1_does_not_sign(log_in):
+    sha1 = "'signature.algorithm' => 'http://www.w3.org/2000/09/xmldsig#rsa-sha1',"
+    with pytest.raises(BrowserError, match="was not accepted"):
+        log_in(options=sha1)
+
+
+def test_under_a_name_of_our_own(log_in):
+    tokens, _ = log_in(entityIssuer="urn:example:dexcore")
+    assert tokens.claims["name"] == "Jane Döe & Co"
+
+
+def test_by_its_signed_metadata(log_in, idp):
+    # It advertises only the redirect binding, and takes both.
+    tokens, _ = log_in(
+        ca=None,
+        ssoIssuer=None,
+        idpMetadataURL=f"{idp.url}/saml2/idp/metadata.php",
+        idpMetadataCert=idp.certificate,
+    )
+    assert tokens.claims["email"] == "jane@example.com"
+
+
+def test_with_a_signed_request(log_in, keys, sp_files):
+    options = f"'validate.authnrequest' => true, 'certData' => '{keys.sp.x509}',"
+    tokens, _ = log_in(
+        options=options,
+        signRequests=True,
+        spKey=sp_files["sp_key"],
+        spCert=sp_files["sp_cert"],
+    )
+    assert tokens.claims["name"] == "Jane Döe & Co"
+    with pytest.raises(BrowserError):
+        log_in(options=options)
+
+
+ENCRYPTED = {
+    "its own way": "",
+    "with AES-GCM": (
+        "'sharedkey_algorithm' => 'http://www.w3.org/2009/xmlenc11#aes256-gcm',"
+    ),
+}
+
+
+@pytest.mark.parametrize("algorithm", ENCRYPTED.values(), ids=ENCRYPTED)
+def test_encrypted(algorithm, log_in, keys, sp_files):
+    options = (
+        f"'assertion.encryption' => true, 'certData' => '{keys.sp.x509}',"
+        f"'saml20.sign.response' => true, 'saml20.sign.assertion' => true, {algorithm}"
+    )
+    tokens, _ = log_in(
+        options=options, spKey=sp_files["sp_key"], spCert=sp_files["sp_cert"]
+    )
+    assert tokens.claims["name"] == "Jane Döe & Co"
+
+
+async def test_in_chromium(idp, log_in, requires_program):
+    import asyncio
+
+    from dexcore.testing.chromium import chromium
+
+    program = requires_program("chromium", install="apt-get install chromium")
+    _, journey = await asyncio.to_thread(log_in)
+    allowed = [journey.issuer, journey.app.url, idp.url]
+    async with chromium(program, allowed) as open_page:
+        page = await open_page()
+        await page.goto(journey.authorization_url())
+        await page.fill("input[name=username]", "jane")
+        await page.fill("input[name=password]", "password")
+        await page.locator("#submit_button, #regularsubmit button").first.click()
+        await page.wait_for_url(f"{journey.redirect_uri}*")
+        tokens = await asyncio.to_thread(journey.landed, page.url)
+    assert tokens.claims["name"] == "Jane Döe & Co"
