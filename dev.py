@@ -35,10 +35,14 @@ PROGRAMS = {
     "mariadbd": "mariadb-server",
     "node": "nodejs",
     "npm": "npm",
+    "php": "php-cli",
     "postgres": "postgresql",
     "samba": "samba-ad-dc samba-ad-provision samba-dsdb-modules samba-vfs-modules",
     "slapd": "slapd",
+    "/usr/share/simplesamlphp": "simplesamlphp",
     "sqlite3": "sqlite3",
+    "strace": "strace",
+    "xmlsec1": "xmlsec1",
 }
 
 
@@ -102,7 +106,9 @@ def _install_programs() -> None:
 def _is_there(name: str) -> bool:
     # Debian keeps PostgreSQL's programs off the path, in a folder for each version.
     versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
-    return shutil.which(name) is not None or any(versions)
+    # What is no program is named by its folder.
+    folder = name.startswith("/") and Path(name).is_dir()
+    return shutil.which(name) is not None or folder or any(versions)
 
 
 def _apt_install(packages: list[str]) -> bool:

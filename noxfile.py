@@ -59,6 +59,7 @@ CLIENTS = [
 ]
 TYPES = [
     "mypy>=2.4,<3",
+    "types-lxml",
     "types-pyyaml",
     "types-requests",
     "types-jsonschema",
