@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from .grammar import tag
-from .xml import DSIG, XENC, XENC11, Element, Rejected, children, label, text
+from .grammar import only, tag
+from .xml import DSIG, XENC, XENC11, Element, Rejected, children, text
 
 __all__ = ["CONTENT", "decrypt"]
 
@@ -73,7 +73,7 @@ def decrypt(
     *signed*: a signature over *encrypted* itself has been verified.  Raises
     :class:`~.xml.Rejected`.
     """
-    data = _only(encrypted, "xenc:EncryptedData")
+    data = only(encrypted, "xenc:EncryptedData")
     name = _method(data).get("Algorithm", "")
     content = CONTENT.get(name)
     if content is None or children(_method(data)):
@@ -139,7 +139,7 @@ def _oaep(method: Element) -> padding.OAEP:
 
 
 def _cipher_value(node: Element) -> bytes:
-    value = _only(_only(node, "xenc:CipherData"), "xenc:CipherValue")
+    value = only(only(node, "xenc:CipherData"), "xenc:CipherValue")
     try:
         return base64.b64decode("".join(text(value).split()), validate=True)
     except (binascii.Error, ValueError):
@@ -147,11 +147,4 @@ def _cipher_value(node: Element) -> bytes:
 
 
 def _method(node: Element) -> Element:
-    return _only(node, "xenc:EncryptionMethod")
-
-
-def _only(node: Element, name: str) -> Element:
-    found = children(node, tag(name))
-    if len(found) != 1:
-        raise Rejected(f"{label(node)} without one {name}")
-    return found[0]
+    return only(node, "xenc:EncryptionMethod")

@@ -27,7 +27,15 @@ from .xml import (
     walk,
 )
 
-__all__ = ["ASSERTION_TAG", "ENCRYPTED", "RESPONSE", "SIGNATURE", "check", "tag"]
+__all__ = [
+    "ASSERTION_TAG",
+    "ENCRYPTED",
+    "RESPONSE",
+    "SIGNATURE",
+    "check",
+    "only",
+    "tag",
+]
 
 _MANY = 10_000
 
@@ -36,6 +44,14 @@ def tag(name: str) -> str:
     """Return lxml's name of ``samlp:Response``, say."""
     prefix, _, local = name.partition(":")
     return f"{{{PREFIXES[prefix]}}}{local}"
+
+
+def only(node: Element, name: str) -> Element:
+    """Return the one child called *name*; raise :class:`Rejected`."""
+    found = children(node, tag(name))
+    if len(found) != 1:
+        raise Rejected(f"{label(node)} without one {name}")
+    return found[0]
 
 
 RESPONSE = tag("samlp:Response")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import attrs
 
-from .grammar import tag
+from .grammar import only, tag
 from .xml import XSI, Element, Rejected, children, label, text
 
 __all__ = [
@@ -120,7 +120,7 @@ def read_envelope(response: Element) -> Envelope:
         id=response.get("ID", ""),
         version=response.get("Version", ""),
         issue_instant=_time(response, "IssueInstant"),
-        status=_status(_only(response, "samlp:Status")),
+        status=_status(only(response, "samlp:Status")),
         issuer=_issuer(issuers[0]) if issuers else "",
         destination=response.get("Destination", ""),
         in_response_to=response.get("InResponseTo", ""),
@@ -129,15 +129,15 @@ def read_envelope(response: Element) -> Envelope:
 
 def read_assertion(assertion: Element) -> Assertion:
     """Read a ``saml:Assertion``; raise :class:`Rejected`."""
-    subject = _only(assertion, "saml:Subject")
-    conditions = _only(assertion, "saml:Conditions")
+    subject = only(assertion, "saml:Subject")
+    conditions = only(assertion, "saml:Conditions")
     statements = children(assertion, tag("saml:AttributeStatement"))
     return Assertion(
         id=assertion.get("ID", ""),
         version=assertion.get("Version", ""),
         issue_instant=_time(assertion, "IssueInstant"),
-        issuer=_issuer(_only(assertion, "saml:Issuer")),
-        name_id=text(_only(subject, "saml:NameID")),
+        issuer=_issuer(only(assertion, "saml:Issuer")),
+        name_id=text(only(subject, "saml:NameID")),
         confirmations=tuple(
             _confirmation(each)
             for each in children(subject, tag("saml:SubjectConfirmation"))
@@ -172,7 +172,7 @@ def parse_time(written: str) -> datetime:
 
 
 def _status(status: Element) -> Status:
-    code = _only(status, "samlp:StatusCode")
+    code = only(status, "samlp:StatusCode")
     return Status(
         code=code.get("Value", ""),
         detail=" ".join(each.get("Value", "") for each in children(code)),
@@ -222,13 +222,6 @@ def _attribute(node: Element) -> Attribute:
         tuple(text(each) for each in values),
         simple=not any(map(children, values)),
     )
-
-
-def _only(node: Element, name: str) -> Element:
-    found = children(node, tag(name))
-    if len(found) != 1:
-        raise Rejected(f"{label(node)} without one {name}")
-    return found[0]
 
 
 def _time(node: Element, name: str) -> datetime:

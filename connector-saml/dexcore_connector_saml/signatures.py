@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -23,7 +24,7 @@ from signxml.exceptions import SignXMLException
 from signxml.signer import XMLSigner
 from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 
-from .grammar import SIGNATURE, tag
+from .grammar import SIGNATURE, only
 from .xml import (
     MESSAGE,
     Element,
@@ -48,6 +49,9 @@ __all__ = [
     "signature_of",
     "verify",
 ]
+
+# At its lowest level it would write all that is signed into the log.
+logging.getLogger("signxml").setLevel(logging.INFO)
 
 _EXC_C14N = CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0
 _ENVELOPED = "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
@@ -103,9 +107,9 @@ def check_form(parent: Element, *, allow_sha1: bool = False) -> None:
     signature = signature_of(parent)
     if signature is None:
         raise Rejected(f"{label(parent)} has no signature")
-    info = _child(signature, "ds:SignedInfo")
-    method, reference = _child(info, "ds:SignatureMethod"), _child(info, "ds:Reference")
-    c14n = _child(info, "ds:CanonicalizationMethod").get("Algorithm", "")
+    info = only(signature, "ds:SignedInfo")
+    method, reference = only(info, "ds:SignatureMethod"), only(info, "ds:Reference")
+    c14n = only(info, "ds:CanonicalizationMethod").get("Algorithm", "")
     if c14n != _EXC_C14N.value:
         raise Rejected(f"the canonicalization {c14n!r}")
     _check_algorithm(method, _METHODS | (_METHODS_SHA1 if allow_sha1 else frozenset()))
@@ -114,15 +118,14 @@ def check_form(parent: Element, *, allow_sha1: bool = False) -> None:
             f"a signature in {label(parent)} that is about {reference.get('URI')!r}"
         )
     transforms = [
-        each.get("Algorithm", "")
-        for each in children(_child(reference, "ds:Transforms"))
+        each.get("Algorithm", "") for each in children(only(reference, "ds:Transforms"))
     ]
     if sorted(transforms) != sorted((_ENVELOPED, _EXC_C14N.value)):
         raise Rejected(f"the transforms {transforms}")
-    digest = _child(reference, "ds:DigestMethod")
+    digest = only(reference, "ds:DigestMethod")
     _check_algorithm(digest, _DIGESTS | (_DIGESTS_SHA1 if allow_sha1 else frozenset()))
-    _check_base64(_child(reference, "ds:DigestValue"))
-    _check_base64(_child(signature, "ds:SignatureValue"))
+    _check_base64(only(reference, "ds:DigestValue"))
+    _check_base64(only(signature, "ds:SignatureValue"))
 
 
 def verify(
@@ -201,13 +204,6 @@ def sign(
 def placeholder() -> Element:
     """Return what :func:`sign` replaces."""
     return element("ds:Signature", {"Id": "placeholder"})
-
-
-def _child(node: Element, name: str) -> Element:
-    found = children(node, tag(name))
-    if len(found) != 1:
-        raise Rejected(f"{label(node)} without one {name}")
-    return found[0]
 
 
 def _check_algorithm(

@@ -249,6 +249,13 @@ async def test_a_new_key_is_noticed_when_it_signs(from_url, idp, said, keys):
     await sp.refuses(said().signed(keys.idp), "verification failed")
 
 
+async def test_a_new_key_is_not_any_key(from_url, idp, said, keys):
+    sp = await from_url()
+    idp.published = [keys.other]
+    sp.connector.source.clock.time += 61
+    await sp.refuses(said().signed(keys.sp), "verification failed")
+
+
 async def test_both_keys_of_a_roll_over_are_good(from_url, idp, said, keys):
     sp = await from_url()
     idp.published = [keys.idp, keys.other]
