@@ -585,6 +585,21 @@ async def test_a_signature_leaves_nothing_out(transforms, where, sp, message, ke
     await sp.refuses(sign(made.response(), id, keys.idp, Form(transforms=transforms)))
 
 
+CANONICAL = (
+    C14N, f"{C14N}#WithComments", "http://www.w3.org/2006/12/xml-c14n11",
+    f"{EXC_C14N}WithComments", "urn:example:c14n", "",
+)  # fmt: skip
+
+
+@BOTH
+@pytest.mark.parametrize("c14n", CANONICAL)
+async def test_what_is_signed_has_one_canonical_form(c14n, where, sp, message, keys):
+    made = message()
+    id = made.id if where == "response" else made.assertion_id
+    document = sign(made.response(), id, keys.idp, Form(c14n=c14n))
+    await sp.refuses(document, "the canonicalization")
+
+
 @BOTH
 async def test_a_signature_made_without_the_name_does_not_cover_it(
     where, sp, message, keys

@@ -52,6 +52,14 @@ async def test_a_namespace_cannot_void_what_is_signed(added, place, sp, message,
     await sp.refuses(changed)
 
 
+@pytest.mark.parametrize("added", [b' xmlns:v="1"', b' xmlns:v="../x"'])
+async def test_a_relative_namespace_is_none(added, sp, message, keys):
+    """Nobody uses it, so no signature covers it."""
+    document = message().signed(keys.idp)
+    changed = document.replace(b"<samlp:Response", b"<samlp:Response" + added)
+    await sp.refuses(changed, "which is not absolute")
+
+
 async def test_a_signature_once_made_over_nothing_is_good_for_nothing(
     sp, message, keys
 ):
@@ -145,6 +153,27 @@ async def test_only_the_right_names_count(old, new, where, sp, message, keys):
     except (ValueError, etree.XMLSyntaxError):
         signed = document.replace(old, new, 1)
     await sp.refuses(signed)
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        'xsi:schemaLocation="urn:x http://127.0.0.1:9/x.xsd"',
+        'xsi:noNamespaceSchemaLocation="file:///etc/hostname"',
+        'xml:base="file:///etc/"',
+    ],
+)
+async def test_a_value_does_not_say_where_to_look(attribute, sp, message, keys):
+    """Attributes of others may stand at a value; not those that parsers obey."""
+    value = (
+        '<saml:Attribute Name="x"><saml:AttributeValue '
+        'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" {}>'
+        "x</saml:AttributeValue></saml:Attribute>"
+    )
+    lines = {"attributes": value.format('xsi:type="x" xml:lang="en"')}
+    await sp.accepts(message(lines=lines).signed(keys.idp))
+    lines = {"attributes": value.format(attribute)}
+    await sp.refuses(message(lines=lines).signed(keys.idp), "the attribute")
 
 
 async def test_an_id_is_written_as_it_is(sp, message, keys):

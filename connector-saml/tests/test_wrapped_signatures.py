@@ -120,6 +120,14 @@ def id_elsewhere(attribute):
     return document
 
 
+def id_of_the_signature(forge):
+    """It is in no signature: whoever removes the signature removes it."""
+    root = forge.signed()
+    genuine = forge.assertion(root)
+    forge.signature(genuine).set("Id", genuine.get("ID"))
+    return root
+
+
 def response_id_equals_assertion_id(forge):
     root = forge.signed()
     root.set("ID", forge.assertion(root).get("ID"))
@@ -197,6 +205,7 @@ WRAPPED = {
     "10 ID elsewhere": id_elsewhere("ID"),
     "10 Id elsewhere": id_elsewhere("Id"),
     "10 xml:id elsewhere": id_elsewhere("{http://www.w3.org/XML/1998/namespace}id"),
+    "10 Id of the signature": id_of_the_signature,
     "11 response-id-equals-assertion-id": response_id_equals_assertion_id,
     "12 signed-assertion-in-advice": in_advice,
     "12 in-extensions": in_extensions,

@@ -377,7 +377,10 @@ def sign(document: bytes, id: str, key: SigningKey, form: Form | None = None) ->
     root = etree.fromstring(etree.tostring(root))
     (target,) = root.xpath("//*[@ID=$id]", id=id)
     info, value = target[place][0], target[place][1]
-    signed = key.sign(_exclusive(info, form.prefixes, comments=False), method)
+    canonical = _exclusive(info, form.prefixes, comments=False)
+    if not form.c14n.startswith(EXC_C14N):
+        canonical = etree.tostring(info, method="c14n", with_comments=False)
+    signed = key.sign(canonical, method)
     value.text = base64.b64encode(signed).decode()
     return etree.tostring(root)
 
