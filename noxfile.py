@@ -144,6 +144,14 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *(session.posargs or ["start"]))
 
 
+@nox.session
+def keycloak(session: nox.Session) -> None:
+    """Log in with a real Keycloak, fetched from Maven Central: needs Java and Maven."""
+    session.install(*everything(), *TEST)
+    folders = [str(path) for path in sorted(Path().glob("connector-*/tests/keycloak"))]
+    _run(session, "-m", "pytest", *(session.posargs or folders))
+
+
 def _run(session: nox.Session, *arguments: str) -> None:
     # Seconds after Ctrl-C: servers drain, tests stop the servers they started.
     session.run("python", *arguments, interrupt_timeout=60, terminate_timeout=30)

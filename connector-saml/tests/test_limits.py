@@ -78,6 +78,15 @@ async def test_an_issuer_is_an_entity(where, sp, message, keys):
     await sp.refuses(signed(f"{urn}persistent"), "an issuer of the format")
 
 
+@pytest.mark.parametrize("path", ["Issuer", "Assertion/{*}Signature/{*}KeyInfo"])
+async def test_there_is_one_of_what_there_is_one_of(path, sp, message, keys):
+    """Even where nothing reads the second, and no signature covers it."""
+    root = etree.fromstring(message().signed(keys.idp, response=False))
+    found = root.find("{*}" + path)
+    found.addnext(etree.fromstring(etree.tostring(found)))
+    await sp.refuses(etree.tostring(root), "too often")
+
+
 async def test_a_confirmation_says_something(sp, message, keys):
     made = message()
     root = etree.fromstring(made.response())
