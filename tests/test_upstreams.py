@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import socket
 import ssl
 
 import aiohttp
@@ -144,3 +147,13 @@ async def test_two_doubles_have_two_ports_and_two_authorities():
         assert one.port != other.port
         assert one.ca != other.ca
         assert ssl.PEM_cert_to_DER_cert(one.ca)
+
+
+def test_whoever_has_just_come_is_cut_when_it_closes():
+    for _ in range(20):
+        upstream = Upstream().start()
+        with socket.create_connection(("127.0.0.1", upstream.port), timeout=5) as come:
+            upstream.close()
+            with contextlib.suppress(ConnectionResetError):
+                assert come.recv(1) == b""
+    gc.collect()  # a connection that was lost complains when it goes

@@ -60,6 +60,7 @@ class ConnectorContract:
     * ``settings``, ``environ``: further sections of the file, and what it may name
       (``$ISSUER`` is known);
     * ``username``, ``password``: of somebody who can log in;
+    * ``timeout``: how long it may wait for one answer (seconds);
     * ``secrets``: what must not be seen, beside the password and secret options.
     """
 
@@ -69,6 +70,7 @@ class ConnectorContract:
     environ: ClassVar[Mapping[str, str]] = {}
     username: ClassVar[str] = "jane"
     password: ClassVar[str] = "password"
+    timeout: ClassVar[float] = TIMEOUT
     secrets: ClassVar[Sequence[str]] = ()
     issuer: ClassVar[str] = ISSUER
     callback_path: ClassVar[str] = "/callback"
@@ -142,7 +144,7 @@ class ConnectorContract:
             storage=storage,
             log=logging.getLogger(f"dexcore.connector.{self.type}"),
             passwords=passwords,
-            timeout=TIMEOUT,
+            timeout=self.timeout,
         )
 
         async def open_connector() -> Connector:

@@ -14,6 +14,8 @@ withholds ``SameSite`` cookies where they do.
 
 from __future__ import annotations
 
+import ssl
+
 from collections.abc import Iterator, Mapping
 from http.cookies import Morsel
 from types import TracebackType
@@ -22,7 +24,13 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 import attrs
 import yarl
 
-from aiohttp import ClientSession, ClientTimeout, CookieJar, DummyCookieJar
+from aiohttp import (
+    ClientSession,
+    ClientTimeout,
+    CookieJar,
+    DummyCookieJar,
+    TCPConnector,
+)
 
 from .background import Background
 from .page import Button, Form, Link, Page, parse
@@ -78,7 +86,8 @@ class Browser:
 
     ``stop_at`` is the app's redirect URI; without it, that of the authorization request
     is taken; without one, whatever lies outside the first page's origin is the app.
-    ``timeout`` (seconds) is for each request.
+    ``timeout`` (seconds) is for each request; ``ca``, the PEM text of an authority, is
+    trusted beside the system's.
     """
 
     def __init__(
@@ -87,8 +96,10 @@ class Browser:
         stop_at: str = "",
         timeout: float = 30,
         headers: Mapping[str, str] | None = None,
+        ca: str = "",
     ) -> None:
         self.stop_at = stop_at
+        self.ca = ca
         self.jar: CookieJar | None = None
         self.history: list[str] = []
         self.headers = dict(headers or {})
@@ -304,7 +315,9 @@ class Browser:
             self.jar = CookieJar(unsafe=True, quote_cookie=False)
         if self._session is None:
             self._session = ClientSession(
-                cookie_jar=DummyCookieJar(), timeout=self._timeout
+                connector=TCPConnector(ssl=_trusting(self.ca)),
+                cookie_jar=DummyCookieJar(),
+                timeout=self._timeout,
             )
         return self._session, self.jar
 
@@ -366,6 +379,15 @@ class SyncBrowser:
 
 
 # — what pages and addresses say -------------------------------------------------------
+
+
+def _trusting(ca: str) -> ssl.SSLContext | bool:
+    """Return what trusts the system's authorities, and *ca* if it is not empty."""
+    if not ca:
+        return True
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata=ca)
+    return context
 
 
 def _choices(form: Form) -> set[str]:

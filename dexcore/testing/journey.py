@@ -63,7 +63,8 @@ class Journey(Served):
 
     ``id`` and ``name`` may be left out: they are the type.  *settings* replace other
     sections of the file, *environ* is what it may name; *plugins* are hook
-    implementations beside those that are installed.
+    implementations beside those that are installed; *ca* is the authority its browser
+    trusts, of a double with a certificate.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class Journey(Served):
         plugins: Iterable[object] = (),
         settings: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
+        ca: str = "",
     ) -> None:
+        self.ca = ca
         self.app = Upstream({"/callback": _arrived})
         self.redirect_uri = f"{self.app.url}/callback"
         self._asked: dict[str, _Asked] = {}
@@ -117,7 +120,7 @@ class Journey(Served):
         url = self.authorization_url(scopes=scopes)
 
         async def walk() -> str:
-            async with Browser(stop_at=self.redirect_uri) as browser:
+            async with Browser(stop_at=self.redirect_uri, ca=self.ca) as browser:
                 landing = await browser.log_in(
                     url, username, password, connector, approve=approve
                 )

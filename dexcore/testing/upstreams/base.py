@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import json
 import socket
 import ssl
 
@@ -24,6 +26,8 @@ __all__ = ["Seen", "Upstream", "agree"]
 
 _BODY_LIMIT = 16 << 20  # bytes
 
+_TURNS = 5  # of the loop: more than a connection takes from its socket to its handler
+
 
 @attrs.frozen
 class Seen:
@@ -41,7 +45,7 @@ class Seen:
 
 
 class Upstream:
-    """A server on a free loopback port, in a thread of its own.
+    """A server on a free loopback port, or on *port*, in a thread of its own.
 
     *answers* says, by path, the JSON document it answers with, or a function that is
     given the request as it was :class:`Seen` and returns one (or a ``web.Response``).
@@ -56,6 +60,7 @@ class Upstream:
         answers: Mapping[str, Any] | None = None,
         *,
         host: str = "localhost",
+        port: int = 0,
         tls: bool = False,
     ) -> None:
         self.answers = dict(answers or {})
@@ -65,7 +70,7 @@ class Upstream:
         self._troubles: list[Trouble] = []
         self._runner: web.AppRunner | None = None
         # It keeps the port ours while nobody listens there.
-        self._place = _bound(0)
+        self._place = _bound(port)
         self.port: int = self._place.getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://{host}:{self.port}"
         self._background = Background(f"upstream {type(self).__name__}")
@@ -107,6 +112,11 @@ class Upstream:
     def status(self, status: int = 500, *, path: str = "") -> Trouble:
         """Answer this *status*, and a word."""
         return self._add(path, troubles.fixed(status, "text/plain", "trouble"))
+
+    def saying(self, document: Any, *, path: str = "") -> Trouble:
+        """Answer 200 with this *document*, as JSON."""
+        text = json.dumps(document)
+        return self._add(path, troubles.fixed(200, "application/json", text))
 
     def html(self, *, path: str = "") -> Trouble:
         """Answer 200 with a page for people, as proxies before an upstream do."""
@@ -184,12 +194,18 @@ class Upstream:
 
     async def _stop(self) -> None:
         runner, self._runner = self._runner, None
-        if runner is not None:
-            # Who speaks TLS would wait for the other side to say good-bye as well.
-            for connection in list(runner.server.connections if runner.server else ()):
-                if connection.transport is not None:
-                    connection.transport.abort()
-            await runner.cleanup()
+        if runner is None:
+            return
+        # Whoever has been let in just now gets a handler first (asyncio loses who has
+        # none when the server closes); then all are cut.  Who speaks TLS would else
+        # wait for the other side to say good-bye as well.
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        for handler in list(runner.server.connections if runner.server else ()):
+            if handler.transport is not None:
+                handler.transport.abort()
+        await runner.cleanup()
+        await asyncio.sleep(0)
 
     def _watching(self) -> Callable[..., Any]:
         @web.middleware
