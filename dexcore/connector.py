@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import attrs
 
 from .passwords import Passwords
-from .storage import Collections
+from .storage import Collections, OfflineSessions
 
 if TYPE_CHECKING:
     from multidict import MultiMapping
@@ -210,6 +210,29 @@ class ConnectorContext:
     log: logging.Logger
     passwords: Passwords | None = None
     timeout: float = 10.0
+
+    async def keep(self, identity: Identity, connector_data: bytes) -> None:
+        """Keep *connector_data* at once, while ``refresh`` is under way.
+
+        A refresh token that upstream has just replaced must not be lost because a later
+        call fails.  *identity* is the one ``refresh`` was called with.
+        """
+        user = (identity.user_id, self.id)
+
+        def keep(old: OfflineSessions) -> OfflineSessions:
+            return attrs.evolve(old, connector_data=connector_data)
+
+        await self.storage.offline_sessions.update_or_create(
+            *user, change=keep, first=keep(OfflineSessions(*user))
+        )
+
+    async def kept(self, identity: Identity) -> bytes:
+        """Return what is kept of *identity* now.
+
+        A refresh for another client of theirs may have replaced it meanwhile.
+        """
+        found = await self.storage.offline_sessions.find(identity.user_id, self.id)
+        return found.connector_data if found else b""
 
 
 @attrs.frozen

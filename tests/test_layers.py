@@ -27,6 +27,7 @@ LAYERS = [
         "dexcore.signer",
         "dexcore.service",
         "dexcore.http",
+        "dexcore.upstream",
     ),
     ("dexcore.hookspecs", "dexcore.plugins", "dexcore.config", "dexcore.builtin"),
     (
