@@ -1,0 +1,174 @@
+"""Logging in with Gitea, and noticing later that somebody has left."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import attrs
+
+from dexcore.connector import (
+    Callback,
+    CallbackConnector,
+    ConnectorContext,
+    Identity,
+    Redirect,
+    RefreshConnector,
+    Scopes,
+)
+from dexcore.errors import AccessDenied, NotInRequiredGroups
+from dexcore.http import TLS, HttpClient
+from dexcore.upstream import (
+    TokenEndpoint,
+    TokenRefused,
+    Tokens,
+    TokensRevoked,
+    authorization_url,
+    challenge,
+    code_of,
+    new_verifier,
+    redirect_uri_of,
+    refresh_with_newest,
+)
+
+from . import groups as groups_
+from .api import Api, Forbidden, User
+from .config import Config
+
+_NOTHING = "There are no tokens of theirs to use."
+
+
+async def open_gitea(config: Config, context: ConnectorContext) -> Gitea:
+    """Open ``gitea``.  Gitea is not asked until somebody logs in."""
+    http = HttpClient(TLS(config.root_cas), timeout=context.timeout)
+    base = (config.base_url or "https://gitea.com").rstrip("/")
+    url = f"{base}/login/oauth/access_token"
+    endpoint = TokenEndpoint(http, url, config.client_id, config.client_secret)
+    return Gitea(config, context, http, endpoint, base)
+
+
+@attrs.frozen(eq=False)
+class Gitea(CallbackConnector, RefreshConnector):
+    """The Gitea, or Forgejo, at ``base``."""
+
+    config: Config
+    context: ConnectorContext = attrs.field(repr=False)
+    http: HttpClient
+    token_endpoint: TokenEndpoint
+    base: str
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self.http.close()
+
+    # — login --------------------------------------------------------------------------
+
+    async def begin(self, scopes: Scopes, callback_url: str, state: str) -> Redirect:
+        """Return where the end user logs in."""
+        verifier = new_verifier()
+        parameters = {
+            "client_id": self.config.client_id,
+            "redirect_uri": self._redirect_uri(callback_url),
+            "response_type": "code",
+            "state": state,
+            **challenge(verifier),
+        }
+        url = authorization_url(f"{self.base}/login/oauth/authorize", parameters)
+        # The verifier comes back with the browser, sealed: nobody can read it there.
+        return Redirect(url, verifier.encode("ascii"))
+
+    async def finish(self, scopes: Scopes, callback: Callback) -> Identity:
+        """Return who came back."""
+        tokens = await self.token_endpoint.exchange(
+            code_of(callback),
+            self._redirect_uri(callback.callback_url),
+            callback.connector_data.decode("ascii"),
+        )
+        identity = await self._identity(tokens)
+        if not scopes.offline_access:
+            return identity
+        return attrs.evolve(identity, connector_data=tokens.dump())
+
+    # — refresh ------------------------------------------------------------------------
+
+    async def refresh(self, scopes: Scopes, identity: Identity) -> Identity:
+        """Return the end user as they are now."""
+        return await refresh_with_newest(
+            self.context, identity, partial(self._refreshed, identity)
+        )
+
+    async def _refreshed(self, identity: Identity, connector_data: bytes) -> Identity:
+        tokens = Tokens.load(connector_data)
+        if tokens is None:
+            raise TokensRevoked(_NOTHING)
+        if tokens.expired(self.token_endpoint.now()) or not tokens.access_token:
+            if not tokens.refresh_token:
+                raise TokensRevoked(_NOTHING)
+            tokens = await self._replaced(tokens.refresh_token)
+            connector_data = tokens.dump()
+            await self.context.keep(identity, connector_data)
+        found = await self._identity(tokens)
+        numbered = identity.user_id.isdecimal() and not self.config.use_login_as_id
+        if numbered and identity.user_id != found.user_id:
+            raise TokensRevoked("The token belongs to somebody else.")
+        groups = found.groups if self._needs_groups() else identity.groups
+        return attrs.evolve(found, groups=groups, connector_data=connector_data)
+
+    async def _replaced(self, refresh_token: str) -> Tokens:
+        try:
+            return await self.token_endpoint.refresh(refresh_token)
+        except TokenRefused as error:
+            if not _is_about_the_token(error):
+                raise  # what is wrong with us is not the end user's to hear
+            raise TokensRevoked(str(error)) from error
+
+    # — who it is ----------------------------------------------------------------------
+
+    async def _identity(self, tokens: Tokens) -> Identity:
+        api = Api(self.http, self.base, tokens.authorization)
+        try:
+            user = await api.user()
+        except Forbidden as error:
+            if not error.prohibited:
+                raise
+            raise AccessDenied("This account may not sign in at Gitea.") from None
+        return Identity(
+            user_id=self._user_id(user),
+            username=user.name or user.email,
+            preferred_username=user.login,
+            email=user.email,
+            email_verified=True,
+            groups=await self._groups(api, user) if self._needs_groups() else (),
+        )
+
+    def _needs_groups(self) -> bool:
+        return bool(self.config.orgs) or self.config.load_all_groups
+
+    async def _groups(self, api: Api, user: User) -> tuple[str, ...]:
+        """Return the groups to tell of; raise ``NotInRequiredGroups``."""
+        orgs, teams = self.config.orgs, await api.teams()
+        if not orgs:
+            return groups_.of_all(teams)
+        found = groups_.of_orgs(orgs, teams)
+        if not found:
+            raise NotInRequiredGroups(
+                "You are not a member of any of the required organizations or teams.",
+                user_id=self._user_id(user),
+                groups=tuple(org.name for org in orgs),
+            )
+        return found
+
+    def _user_id(self, user: User) -> str:
+        return user.login if self.config.use_login_as_id else str(user.id)
+
+    def _redirect_uri(self, callback_url: str) -> str:
+        return redirect_uri_of(self.config.redirect_uri, callback_url, self.context.id)
+
+
+def _is_about_the_token(error: TokenRefused) -> bool:
+    """Say whether it is the refresh token that is refused, and not our client.
+
+    Gitea calls one that was used before ``unauthorized_client``, too.
+    """
+    if error.error == "unauthorized_client":
+        return "token" in error.description
+    return error.error == "invalid_grant"
