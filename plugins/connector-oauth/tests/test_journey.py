@@ -58,6 +58,15 @@ def test_somebody_logs_in_and_is_who_the_provider_says(provider, travel, asks):
     assert journey.userinfo(tokens)["name"] == "Jane Example"
 
 
+def test_browsers_may_come_back_to_the_connectors_own_address(provider, travel):
+    provider.users["jane"] = User(JANE)
+    journey = travel(redirectURI="$ISSUER/callback/oauth")
+
+    assert journey.log_in("jane", "password").claims["name"] == "Jane Example"
+    (seen,) = provider.asked("/token")
+    assert seen.form["redirect_uri"] == f"{journey.issuer}/callback/oauth"
+
+
 def test_whoever_takes_over_subjects_of_dex_can_keep_them(provider, travel):
     provider.users["jane"] = User(JANE)
     tokens = travel(userIDFormat="dex").log_in("jane", "password")
