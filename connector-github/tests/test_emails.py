@@ -23,6 +23,7 @@ from dexcore.errors import AccessDenied
         ("*.*.example.com", "jane@a.sub.other.com", False),
         ("example.com", "jane@Example.com", False),
         ("example.com", "jane@evil.com@example.com", False),
+        ("*.*.com", "jane@evil.com@example.com", False),
         ("example.com", "example.com", False),
     ],
 )
