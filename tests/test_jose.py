@@ -18,7 +18,7 @@ import orjson
 import pytest
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -635,3 +635,87 @@ def test_the_token_of_rfc_7515_appendix_a_2_verifies() -> None:
     claims, payload = jose.verify_with_jwks(token, jwks, ["RS256"])
     assert claims["iss"] == "joe"
     assert payload.startswith(b'{"iss":"joe",\r\n')
+
+
+# — The keys of others -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", OURS)
+def test_keys_that_are_loaded_once_verify_many_tokens(algorithm: str) -> None:
+    known = jose.PublicKeys.of(
+        {"keys": [dict(EC.public), dict(KEYS[algorithm].public)]}
+    )
+    for _ in range(2):
+        found = known.load().verify(KEYS[algorithm].sign(PAYLOAD), [algorithm])
+        assert (found.claims, found.payload) == (CLAIMS, PAYLOAD)
+        assert found.algorithm == algorithm
+
+
+def test_a_key_that_cannot_be_loaded_does_not_hinder_the_others() -> None:
+    broken = {"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA", "kid": EC.kid}
+    known = jose.PublicKeys.of({"keys": [broken, dict(EC.public)]}).load()
+    assert known.verify(EC.sign(PAYLOAD), ["ES256"]).claims == CLAIMS
+
+
+def test_a_key_nobody_knows_is_told_from_a_token_that_is_none() -> None:
+    known = jose.PublicKeys.of({"keys": [dict(RSA.public)]})
+    with pytest.raises(jose.UnknownKey):
+        known.verify(EC.sign(PAYLOAD), OURS)
+    with pytest.raises(InvalidJWS) as caught:
+        known.verify("a token", OURS)
+    assert not isinstance(caught.value, jose.UnknownKey)
+
+
+@pytest.mark.parametrize("jwks", [{}, {"keys": None}, {"keys": ["a"]}, []])
+def test_what_is_no_jwk_set_is_refused(jwks: Any) -> None:
+    with pytest.raises(InvalidJWS, match="no JWK set"):
+        jose.PublicKeys.of(jwks)
+
+
+# — Private keys in PEM files ----------------------------------------------------------
+
+
+def pem(algorithm: str) -> bytes:
+    key = keys.private_key_of(KEYS[algorithm].private)
+    encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return bytes(key.private_bytes(*encoding, serialization.NoEncryption()))
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512", "EdDSA"])
+def test_a_private_key_of_a_pem_file_signs(algorithm: str) -> None:
+    jwk = jose.jwk_of_pem(pem(algorithm))
+    key = SigningKey.load(jwk)
+    assert (key.algorithm, key.kid) == (algorithm, jose.thumbprint(key.public))
+    found = jose.verify_with_jwks(
+        key.sign(PAYLOAD), {"keys": [dict(key.public)]}, [algorithm]
+    )
+    assert found == (CLAIMS, PAYLOAD)
+
+
+def test_a_thumbprint_is_that_of_the_specification() -> None:
+    # RFC 7638 section 3.1.
+    modulus = (
+        "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1"
+        "L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4"
+        "QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbO"
+        "pbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csF"
+        "Cur-kEgU8awapJzKnqDKgw"
+    )
+    jwk = {"kty": "RSA", "n": modulus, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"}
+    assert jose.thumbprint(jwk) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+
+
+@pytest.mark.parametrize("algorithm", ["dsa", "secp256k1", "encrypted", "nonsense"])
+def test_a_pem_file_without_a_key_for_us_is_refused(algorithm: str) -> None:
+    key: Any = keys.private_key_of(EC.private)
+    lock: Any = serialization.NoEncryption()
+    if algorithm == "dsa":
+        key = dsa.generate_private_key(1024)
+    elif algorithm == "secp256k1":
+        key = ec.generate_private_key(ec.SECP256K1())
+    elif algorithm == "encrypted":
+        lock = serialization.BestAvailableEncryption(b"secret")
+    encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    text = key.private_bytes(*encoding, lock)
+    with pytest.raises(ValueError, match=r"key|curve"):
+        jose.jwk_of_pem(b"nonsense" if algorithm == "nonsense" else text)

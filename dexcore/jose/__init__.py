@@ -9,6 +9,7 @@ algorithm it is for; the header is only believed if it says the same (RFC 8725 s
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 
@@ -28,22 +29,29 @@ from .keys import (
     algorithm_of,
     checker,
     generate,
+    jwk_of_pem,
     private_key_of,
     public,
     public_key_of,
     signer,
+    thumbprint,
 )
 
 __all__ = [
     "ALGORITHMS",
     "InvalidJWS",
     "KeySet",
+    "PublicKeys",
     "SigningKey",
+    "UnknownKey",
+    "Verified",
     "b64decode",
     "b64encode",
     "generate",
+    "jwk_of_pem",
     "left_half_hash",
     "public",
+    "thumbprint",
     "verify_with_jwks",
     "warm_up",
 ]
@@ -67,6 +75,10 @@ _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+")
 
 class InvalidJWS(Exception):
     """The token is not a JWS, or no key of ours has signed it."""
+
+
+class UnknownKey(InvalidJWS):
+    """No key we know has signed the token: its signer may have a new one."""
 
 
 # — Keys -------------------------------------------------------------------------------
@@ -166,7 +178,7 @@ class KeySet:
         header, _, body = signed.partition(".")
         check = self._known.get(header)
         if check is None:
-            payload = _verify_strictly(
+            payload, _ = _verify_strictly(
                 token, self._keys, self.algorithms, _BRINGS_A_KEY | _CHANGES_THE_RULES
             )
         else:
@@ -179,27 +191,71 @@ class KeySet:
         return claims, payload
 
 
+@attrs.frozen
+class Verified:
+    """What a signature was right for, and the ``alg`` of its header."""
+
+    claims: dict[str, Any]
+    payload: bytes
+    algorithm: str
+
+
+@attrs.frozen(eq=False)
+class PublicKeys:
+    """The keys somebody else signs with, for tokens to verify one after the other.
+
+    Keys that are not for signatures are passed over.
+    """
+
+    _keys: Sequence[_PublicKey]
+
+    @classmethod
+    def of(cls, jwks: Mapping[str, Any]) -> PublicKeys:
+        """Return the keys of a JWK set (RFC 7517 section 5); raise ``InvalidJWS``."""
+        try:
+            return cls(
+                [_PublicKey(jwk) for jwk in jwks["keys"] if _is_for_signatures(jwk)]
+            )
+        except (KeyError, TypeError, AttributeError):
+            raise InvalidJWS("This is no JWK set.") from None
+
+    def load(self) -> PublicKeys:
+        """Import all keys now rather than at first use: for a thread.
+
+        One that cannot be imported is no key of anybody.
+        """
+        for key in self._keys:
+            with contextlib.suppress(Exception):  # jwcrypto fails in many ways
+                key.loaded()
+        return self
+
+    def verify(self, token: str, algorithms: Iterable[str]) -> Verified:
+        """Return what the token says; *algorithms* are the ones we accept.
+
+        A key the token brings along is passed over (RFC 8725 section 3.5).  Raises
+        ``UnknownKey`` if none of the keys has signed it, else ``InvalidJWS``.
+        """
+        accepted = tuple(name for name in algorithms if name in ALGORITHMS)
+        payload, algorithm = _verify_strictly(
+            token, self._keys, accepted, _CHANGES_THE_RULES
+        )
+        claims = _claims(payload)
+        for name in _TIMES:
+            moment = claims.get(name, 0)
+            if type(moment) not in (int, float) or not 0 <= moment < math.inf:
+                raise InvalidJWS(f"{name} is not a time.")
+        return Verified(claims, payload, algorithm)
+
+
 def verify_with_jwks(
     token: str, jwks: Mapping[str, Any], algorithms: Iterable[str]
 ) -> tuple[dict[str, Any], bytes]:
-    """Return the claims and the payload of a token that somebody else has signed.
+    """Return the claims and the payload of one token that somebody else has signed.
 
-    *jwks* is the signer's JWK set; *algorithms* are the ones we accept from it.  Keys
-    that are not for signatures are passed over, and so is any key the token brings
-    along (RFC 8725 section 3.5).  Raises ``InvalidJWS``.
+    *jwks* is the signer's JWK set; see :meth:`PublicKeys.verify`.
     """
-    try:
-        keys = [_PublicKey(jwk) for jwk in jwks["keys"] if _is_for_signatures(jwk)]
-    except (KeyError, TypeError, AttributeError):
-        raise InvalidJWS("This is no JWK set.") from None
-    accepted = tuple(name for name in algorithms if name in ALGORITHMS)
-    payload = _verify_strictly(token, keys, accepted, _CHANGES_THE_RULES)
-    claims = _claims(payload)
-    for name in _TIMES:
-        moment = claims.get(name, 0)
-        if type(moment) not in (int, float) or not 0 <= moment < math.inf:
-            raise InvalidJWS(f"{name} is not a time.")
-    return claims, payload
+    verified = PublicKeys.of(jwks).verify(token, algorithms)
+    return verified.claims, verified.payload
 
 
 def warm_up() -> None:
@@ -298,7 +354,7 @@ def _verify_strictly(
     keys: Sequence[_PublicKey],
     algorithms: Sequence[str],
     refused: frozenset[str],
-) -> bytes:
+) -> tuple[bytes, str]:
     if len(token) > MOST_TOKEN or not _COMPACT.fullmatch(token):
         raise InvalidJWS("This is not a compact JWS.")
     header = _strict_header(token, refused)
@@ -310,8 +366,8 @@ def _verify_strictly(
         if kid is not None and kid != key.jwk.get("kid"):
             continue
         if key.fits(algorithm) and (payload := _payload(token, key, algorithm)):
-            return payload
-    raise InvalidJWS("No key of ours has signed this.")
+            return payload, algorithm
+    raise UnknownKey("No key of ours has signed this.")
 
 
 def _strict_header(token: str, refused: frozenset[str]) -> dict[str, Any]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
+
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
 )
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from .encoding import b64decode, b64encode
 
@@ -23,10 +28,12 @@ __all__ = [
     "algorithm_of",
     "checker",
     "generate",
+    "jwk_of_pem",
     "private_key_of",
     "public",
     "public_key_of",
     "signer",
+    "thumbprint",
 ]
 
 #: What a token may be signed with, and the ``kty`` and ``crv`` of the key that fits.
@@ -72,6 +79,38 @@ def generate(algorithm: str) -> dict[str, Any]:
     if kind == "EC":
         return {**head, "crv": curve, "alg": algorithm, **_new_ec(curve)}
     return {**head, "crv": curve, "alg": algorithm, **_new_ed25519()}
+
+
+def jwk_of_pem(pem: bytes) -> dict[str, Any]:
+    """Return the private key in *pem* as a JWK; raise ``ValueError``.
+
+    Its ``kid`` is the key's thumbprint.  An RSA key takes some hundredths of a second.
+    """
+    try:
+        key = load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"This is no unencrypted private key: {error}") from None
+    jwk: dict[str, Any] = {"use": "sig"}
+    if isinstance(key, rsa.RSAPrivateKey):
+        jwk |= {"kty": "RSA", **_rsa_members(key)}
+    elif isinstance(key, ed25519.Ed25519PrivateKey):
+        jwk |= {"kty": "OKP", "crv": "Ed25519", **_ed25519_members(key)}
+    elif isinstance(key, ec.EllipticCurvePrivateKey):
+        names = {curve.name: name for name, curve in _CURVES.items()}
+        if key.curve.name not in names:
+            raise ValueError(f"The curve {key.curve.name} is not for signatures here.")
+        curve = names[key.curve.name]
+        jwk |= {"kty": "EC", "crv": curve, **_ec_members(key, curve)}
+    else:
+        raise ValueError("A key of this kind signs no tokens.")
+    return {**jwk, "alg": algorithm_of(jwk), "kid": thumbprint(jwk)}
+
+
+def thumbprint(jwk: Mapping[str, Any]) -> str:
+    """Return the SHA-256 thumbprint of *jwk* (RFC 7638 section 3)."""
+    names = {"RSA": "e kty n", "EC": "crv kty x y", "OKP": "crv kty x"}[jwk["kty"]]
+    members = orjson.dumps({name: jwk[name] for name in names.split()})
+    return b64encode(hashlib.sha256(members).digest())
 
 
 def public(jwk: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +219,11 @@ def _size(curve: ec.EllipticCurve) -> int:
 
 
 def _new_rsa() -> dict[str, str]:
-    key = rsa.generate_private_key(65537, 2048).private_numbers()
+    return _rsa_members(rsa.generate_private_key(65537, 2048))
+
+
+def _rsa_members(private: rsa.RSAPrivateKey) -> dict[str, str]:
+    key = private.private_numbers()
     numbers = {
         "n": key.public_numbers.n,
         "e": key.public_numbers.e,
@@ -195,7 +238,11 @@ def _new_rsa() -> dict[str, str]:
 
 
 def _new_ec(curve: str) -> dict[str, str]:
-    key = ec.generate_private_key(_CURVES[curve]).private_numbers()
+    return _ec_members(ec.generate_private_key(_CURVES[curve]), curve)
+
+
+def _ec_members(private: ec.EllipticCurvePrivateKey, curve: str) -> dict[str, str]:
+    key = private.private_numbers()
     size = _size(_CURVES[curve])
     numbers = {"x": key.public_numbers.x, "y": key.public_numbers.y}
     # RFC 7518 sections 6.2.1.2 and 6.2.2.1: always of full length.
@@ -206,7 +253,10 @@ def _new_ec(curve: str) -> dict[str, str]:
 
 
 def _new_ed25519() -> dict[str, str]:
-    key = ed25519.Ed25519PrivateKey.generate()
+    return _ed25519_members(ed25519.Ed25519PrivateKey.generate())
+
+
+def _ed25519_members(key: ed25519.Ed25519PrivateKey) -> dict[str, str]:
     return {
         "x": b64encode(key.public_key().public_bytes_raw()),
         "d": b64encode(key.private_bytes_raw()),
