@@ -19,6 +19,7 @@ from ...errors import (
     InvalidGrant,
     InvalidScope,
     NotFound,
+    UpstreamError,
 )
 from ...oauth2 import scopes as oauth2_scopes
 from ...oauth2 import subjects
@@ -115,7 +116,7 @@ class RefreshTokenGrant(Grant):
             opened = await self._connector(record, client)
             if standing == "repeat":
                 return record
-            identity = await _ask_upstream(opened, record, session)
+            identity = await self._ask_upstream(opened, record, session)
             try:
                 return await self._rotate(record, identity)
             except (_Overtaken, NotFound):
@@ -169,6 +170,45 @@ class RefreshTokenGrant(Grant):
             raise InvalidGrant("Requested connector does not support this grant type.")
         return opened
 
+    async def _ask_upstream(
+        self,
+        opened: OpenConnector,
+        record: RefreshToken,
+        session: OfflineSessions | None,
+    ) -> Identity | None:
+        connector = opened.connector
+        if not isinstance(connector, RefreshConnector):
+            return None
+        data = record.connector_data
+        if session is not None and session.connector_data:
+            data = session.connector_data
+        wanted = Scopes(
+            offline_access=oauth2_scopes.OFFLINE_ACCESS in record.scopes,
+            groups=oauth2_scopes.GROUPS in record.scopes,
+        )
+        known = identity_of(record.claims, data)
+        try:
+            return await guarded(opened, connector.refresh(wanted, known))
+        except UpstreamError as error:
+            await self._keep(record, error.connector_data)
+            raise
+        except AccessDenied as refusal:
+            await self._keep(record, refusal.connector_data)
+            raise InvalidGrant(
+                refusal.description or "The user may not log in any more."
+            ) from None
+
+    async def _keep(self, record: RefreshToken, data: bytes) -> None:
+        """Store what the connector needs next time, though this time it failed."""
+        if not data:
+            return
+        user = (record.claims.user_id, record.connector_id)
+        await self.storage.offline_sessions.update_or_create(
+            *user,
+            change=lambda old: attrs.evolve(old, connector_data=data),
+            first=OfflineSessions(*user, connector_data=data),
+        )
+
     async def _rotate(
         self, record: RefreshToken, identity: Identity | None
     ) -> RefreshToken:
@@ -205,29 +245,6 @@ class RefreshTokenGrant(Grant):
             return stored
 
         return await self.storage.unit(both)
-
-
-async def _ask_upstream(
-    opened: OpenConnector, record: RefreshToken, session: OfflineSessions | None
-) -> Identity | None:
-    connector = opened.connector
-    if not isinstance(connector, RefreshConnector):
-        return None
-    data = record.connector_data
-    if session is not None and session.connector_data:
-        data = session.connector_data
-    wanted = Scopes(
-        offline_access=oauth2_scopes.OFFLINE_ACCESS in record.scopes,
-        groups=oauth2_scopes.GROUPS in record.scopes,
-    )
-    try:
-        return await guarded(
-            opened, connector.refresh(wanted, identity_of(record.claims, data))
-        )
-    except AccessDenied as refusal:
-        raise InvalidGrant(
-            refusal.description or "The user may not log in any more."
-        ) from None
 
 
 def _refreshed(old: Claims, identity: Identity | None) -> Claims:
