@@ -1,0 +1,120 @@
+"""The authorization request we send the browser with, and what we must remember of it.
+
+What is remembered waits sealed in the browser that began, not in a storage: the PKCE
+verifier and the nonce of this one login.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from urllib.parse import urlencode, urlsplit
+
+import attrs
+import orjson
+
+from dexcore.connector import Scopes
+from dexcore.errors import UpstreamError
+from dexcore.jose import b64encode
+
+from .config import Config
+from .provider import Provider
+
+__all__ = ["Pending", "request_url", "with_parameters"]
+
+
+@attrs.frozen
+class Pending:
+    """What only this login knows; empty is what was not sent."""
+
+    verifier: str = attrs.field(default="", repr=False)
+    method: str = ""
+    nonce: str = attrs.field(default="", repr=False)
+
+    @classmethod
+    def new(cls, config: Config, provider: Provider) -> Pending:
+        """Make up a verifier and a nonce."""
+        method = _pkce_method(config, provider)
+        return cls(
+            # RFC 7636 section 4.1: 32 random bytes in base64url.
+            verifier=secrets.token_urlsafe(32) if method else "",
+            method=method,
+            nonce="" if config.insecure_skip_nonce else secrets.token_urlsafe(32),
+        )
+
+    @property
+    def challenge(self) -> str:
+        """What the provider is to know of the verifier (section 4.2)."""
+        if self.method == "plain":
+            return self.verifier
+        return b64encode(hashlib.sha256(self.verifier.encode()).digest())
+
+    def pack(self) -> bytes:
+        """Return this as ``connector_data``; ``codeChallenge`` is dex's name for it."""
+        return orjson.dumps(
+            {
+                "codeChallenge": self.verifier,
+                "codeChallengeMethod": self.method,
+                "nonce": self.nonce,
+            }
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Pending:
+        """Return what :meth:`pack` packed; raise ``UpstreamError``."""
+        try:
+            known = orjson.loads(data)
+            return cls(
+                known["codeChallenge"], known["codeChallengeMethod"], known["nonce"]
+            )
+        except (ValueError, KeyError, TypeError):
+            raise UpstreamError("This login was not begun here.") from None
+
+
+def request_url(
+    config: Config,
+    provider: Provider,
+    scopes: Scopes,
+    pending: Pending,
+    *,
+    redirect_uri: str,
+    state: str,
+) -> str:
+    """Return where the browser goes (OpenID Connect Core section 3.1.2.1)."""
+    parameters = {
+        "client_id": config.client_id,
+        "redirect_uri": redirect_uri,
+        "response_type": "code",
+        "scope": " ".join(dict.fromkeys(("openid", *config.scopes))),
+        "state": state,
+    }
+    if pending.nonce:
+        parameters["nonce"] = pending.nonce
+    if pending.method:
+        parameters["code_challenge"] = pending.challenge
+        parameters["code_challenge_method"] = pending.method
+    if config.acr_values:
+        parameters["acr_values"] = " ".join(config.acr_values)
+    if scopes.offline_access:
+        # Google's way to ask for a refresh token; others have the scope for it.
+        parameters["access_type"] = "offline"
+        chosen = config.prompt_type
+        parameters["prompt"] = "consent" if chosen is None else chosen
+    return with_parameters(provider.endpoint("authorization_endpoint"), parameters)
+
+
+def with_parameters(url: str, parameters: dict[str, str]) -> str:
+    """Return *url* with *parameters* behind those it has (RFC 6749 section 3.1)."""
+    bare, _, _ = url.partition("#")
+    joint = "&" if urlsplit(bare).query else "" if bare.endswith("?") else "?"
+    return f"{bare}{joint}{urlencode(sorted(parameters.items()))}"
+
+
+def _pkce_method(config: Config, provider: Provider) -> str:
+    if config.pkce_challenge:
+        return config.pkce_challenge
+    for method in ("S256", "plain"):
+        if method in provider.pkce_methods:
+            return method
+    return ""
