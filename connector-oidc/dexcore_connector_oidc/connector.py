@@ -16,8 +16,10 @@ from dexcore.connector import (
     Callback,
     CallbackConnector,
     ConnectorContext,
+    Document,
     Identity,
     LogoutConnector,
+    MetadataConnector,
     Redirect,
     RefreshConnector,
     Scopes,
@@ -41,7 +43,7 @@ from .verification import Verifier
 
 __all__ = ["OIDC", "open_oidc"]
 
-#: Seconds for one call: the firewall around us allows fifteen for all of them.
+#: The most seconds for one call: the firewall around us allows fifteen for all of them.
 TIMEOUT = 6.0
 
 #: Seconds for what comes after an upstream token was rotated, so that we are asked for
@@ -57,7 +59,11 @@ _LOGIN_IS_OVER = ("invalid_grant", "access_denied", *SAID_NO)
 
 @attrs.define(eq=False)
 class OIDC(
-    CallbackConnector, RefreshConnector, TokenIdentityConnector, LogoutConnector
+    CallbackConnector,
+    RefreshConnector,
+    TokenIdentityConnector,
+    LogoutConnector,
+    MetadataConnector,
 ):
     """One upstream provider, and the client that we are to it."""
 
@@ -182,6 +188,14 @@ class OIDC(
         claims = await self.exchange.claims_of(provider, token_type, token)
         return self.identities.read(claims)
 
+    # — our side -----------------------------------------------------------------------
+
+    async def metadata(self, callback_url: str) -> Document:
+        """Return the public key we authenticate with, for the provider's jwks_uri."""
+        key = self.calls.authentication.key
+        keys = [] if key is None else [dict(key.public)]
+        return Document(orjson.dumps({"keys": keys}), "application/jwk-set+json")
+
     # — logging out --------------------------------------------------------------------
 
     async def logout_url(self, return_to: str) -> str | None:
@@ -233,7 +247,8 @@ async def open_oidc(config: Config, context: ConnectorContext) -> OIDC:
     )
     authentication = await ClientAuthentication.open(config)
     http = HttpClient(
-        TLS(config.root_cas, config.insecure_skip_verify), timeout=TIMEOUT
+        TLS(config.root_cas, config.insecure_skip_verify),
+        timeout=min(context.timeout, TIMEOUT),
     )
     provider = Kept(lambda: discover(http, config), LIFETIME, log)
     try:
