@@ -17,7 +17,7 @@ from .claims import ClaimsReader
 from .config import Config
 from .kept import Log
 from .provider import Provider
-from .tokens import WrongToken
+from .tokens import WrongToken, check_subject
 from .verification import Verifier
 
 __all__ = ["ACCESS_TOKEN", "ID_TOKEN", "TokenExchange"]
@@ -55,6 +55,7 @@ class TokenExchange:
 
     async def _of_id_token(self, provider: Provider, token: str) -> dict[str, Any]:
         claims = await self.verifier.exchanged_token(provider, token)
+        check_subject(claims)
         self.verifier.check_exchangeable(claims)
         if self.config.get_user_info:
             told = await self.claims.userinfo(provider, token, claims)

@@ -38,13 +38,15 @@ class IdentityReader:
         """
         config = self.config
         subject = _text(claims, "sub")
-        if subject is None:
+        if not subject:
             raise UpstreamError('The claim "sub" is missing.')
         username = _required(claims, "userNameKey", config.user_name_key)
         email, verified = self._email(claims)
         groups = self._groups(claims, subject)
         if config.user_id_key != "sub":
             subject = _required(claims, "userIDKey", config.user_id_key)
+            if not subject:
+                raise UpstreamError(f'The claim "{config.user_id_key}" is empty.')
         return Identity(
             user_id=subject,
             username=username,

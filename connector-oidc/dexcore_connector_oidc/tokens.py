@@ -18,6 +18,8 @@ __all__ = [
     "check_audience",
     "check_issuer",
     "check_nonce",
+    "check_one_of",
+    "check_subject",
     "check_times",
 ]
 
@@ -40,6 +42,13 @@ def check_issuer(claims: Mapping[str, Any], issuer: str) -> None:
     said = claims.get("iss")
     if said != issuer and (said is None or said != _SHORT_ISSUERS.get(issuer)):
         raise WrongToken(f"it is from {said!r} and not from {issuer!r}")
+
+
+def check_subject(claims: Mapping[str, Any]) -> None:
+    """The token is about somebody; raise ``WrongToken``."""
+    said = claims.get("sub")
+    if not isinstance(said, str) or not said:
+        raise WrongToken("it is about nobody (sub)")
 
 
 def check_audience(claims: Mapping[str, Any], client_id: str) -> None:

@@ -72,6 +72,7 @@ class Verifier:
         verified = await self._verified(provider.algorithms, token)
         claims = verified.claims
         tokens.check_issuer(claims, provider.issuer)
+        tokens.check_subject(claims)
         tokens.check_audience(claims, self.config.client_id)
         tokens.check_times(claims, self.now())
         tokens.check_nonce(claims, nonce)

@@ -126,6 +126,7 @@ async def test_an_opaque_token_of_one_who_says_nothing_is_refused(exchange, prov
     [
         {"iss": "https://attacker.example"},
         {"aud": None},
+        {"sub": None},
         {"exp": 1},
         {"exp": None},
         {"iat": 9999999999},

@@ -45,6 +45,11 @@ async def test_a_users_id_must_be_a_text(identity_of, value):
         await identity_of({"oid": value}, userIDKey="oid")
 
 
+async def test_a_users_id_is_not_empty(identity_of):
+    with pytest.raises(UpstreamError, match='"oid" is empty'):
+        await identity_of({"oid": ""}, userIDKey="oid")
+
+
 async def test_the_name_may_be_another_claim(identity_of):
     found = await identity_of(
         {"name": None, "user_name": "Jane D."}, userNameKey="user_name"

@@ -32,8 +32,9 @@ NOW = time.time()
         ({"nonce": ["x"]}, "another login"),
         ({"at_hash": "MTIzNDU2Nzg5MDEyMzQ1Ng"}, "at_hash"),
         ({"at_hash": 1}, "at_hash"),
-        ({"sub": None}, '"sub" is missing'),
-        ({"sub": 7}, '"sub" is missing'),
+        ({"sub": None}, "about nobody"),
+        ({"sub": 7}, "about nobody"),
+        ({"sub": ""}, "about nobody"),
         ({"name": None}, '"name" is missing'),
         ({"name": 7}, '"name" is missing'),
         ({"email": None}, '"email" .email. is missing'),
@@ -142,6 +143,13 @@ async def test_googles_tokens_may_leave_the_scheme_out(way_of, provider):
         assert (await way.log_in()).user_id == "id-of-jane"
     provider.id_token_changes["iss"] = "accounts.google.com.attacker.example"
     with pytest.raises(UpstreamError, match="it is from"):
+        await way.log_in()
+
+
+async def test_userinfo_does_not_say_for_an_id_token_whom_it_is_about(way_of, provider):
+    provider.id_token_changes["sub"] = None
+    way = await way_of(getUserInfo=True)
+    with pytest.raises(UpstreamError, match="about nobody"):
         await way.log_in()
 
 

@@ -21,7 +21,8 @@ import json
 import secrets
 import time
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -35,7 +36,7 @@ from ..people import PASSWORD
 from ._openid_clients import OpenIDClient, OpenIDClients
 from .base import Upstream
 
-__all__ = ["OpenIDClient", "OpenIDProvider", "OpenIDUser"]
+__all__ = ["FAULTS", "OpenIDClient", "OpenIDProvider", "OpenIDUser"]
 
 _FORM = """<!doctype html><title>Sign in</title><h1>Sign in</h1>
 <form method="post"><label>Name <input name="login" autofocus></label>
@@ -51,6 +52,22 @@ _SUPPORTED_AUTH = [
 
 #: Ways to spoil a signature.
 Signature = Literal["right", "none", "hs256", "stranger", "broken"]
+
+
+#: What may be wrong with an ID token: the attribute that makes it so, and its value.
+FAULTS: Mapping[str, tuple[str, Any]] = {
+    "aud": ("id_token_changes", {"aud": "another-client"}),
+    "azp": ("id_token_changes", {"azp": "another-client"}),
+    "iss": ("id_token_changes", {"iss": "https://another.example"}),
+    "sub": ("id_token_changes", {"sub": None}),
+    "nonce": ("id_token_changes", {"nonce": "of-another-login"}),
+    "expired": ("id_token_changes", {"exp": 1_000_000_000, "iat": 999_999_000}),
+    "at_hash": ("id_token_changes", {"at_hash": "MTIzNDU2Nzg5MDEyMzQ1Ng"}),
+    "none": ("signature", "none"),
+    "hs256": ("signature", "hs256"),
+    "kid": ("header_changes", {"kid": "of-no-key"}),
+    "signature": ("signature", "stranger"),
+}
 
 
 @attrs.frozen
@@ -172,6 +189,17 @@ class OpenIDProvider(Upstream):
         """Return what the token endpoint would give *client_id* for *name*."""
         user = self.users[name]
         return self._granted(_Grant(client_id, user.sub, secrets.token_hex(8)))
+
+    @contextmanager
+    def spoil(self, fault: str) -> Iterator[None]:
+        """Let ID tokens be wrong while the ``with`` lasts, in one of ``FAULTS``."""
+        before = self.id_token_changes, self.header_changes, self.signature
+        name, change = FAULTS[fault]
+        setattr(self, name, change)
+        try:
+            yield
+        finally:
+            self.id_token_changes, self.header_changes, self.signature = before
 
     @property
     def jwks(self) -> dict[str, Any]:
