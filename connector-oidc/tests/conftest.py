@@ -1,6 +1,12 @@
 """A provider that does as it is told, and a connector to it."""
 
+import json
 import logging
+import shutil
+import socket
+import subprocess
+
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +18,11 @@ from dexcore.config import structure
 from dexcore.connector import Callback, ConnectorContext, Scopes
 from dexcore.storage import Collections
 from dexcore.testing.browser import Browser
+from dexcore.testing.npm import modules
 from dexcore.testing.people import PASSWORD
 from dexcore.testing.upstreams.openid import OpenIDProvider
 
+HERE = Path(__file__).parent
 CALLBACK = "http://127.0.0.1:5556/dex/callback"
 EVERYTHING = Scopes(offline_access=True, groups=True)
 STATE = "b6zmm5mguyebwvajyf2sdwwcw"
@@ -99,3 +107,76 @@ def way_of(open_connector):
 @pytest.fixture
 async def way(way_of):
     return await way_of(insecureEnableGroups=True)
+
+
+class NodeProvider:
+    """npm's oidc-provider, in a process of its own; ``users`` are by their id."""
+
+    def __init__(self, node, folder, users):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        # Another site than ours, as real providers are: localhost, not 127.0.0.1.
+        self.issuer = f"http://localhost:{port}"
+        settings = {
+            "issuer": self.issuer,
+            "port": port,
+            "users": users,
+            "client": {
+                "client_id": "dexcore",
+                "client_secret": "a secret: of 100 %",
+                # RFC 8252 section 7.3: whatever the port.
+                "application_type": "native",
+                "redirect_uris": ["http://127.0.0.1/dex/callback"],
+                "post_logout_redirect_uris": ["http://127.0.0.1/bye"],
+                "grant_types": ["authorization_code", "refresh_token"],
+                "response_types": ["code"],
+            },
+        }
+        self.log = folder / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [node, "provider.mjs", json.dumps(settings)],
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self._wait()
+
+    def set_users(self, **users):
+        """Replace who there is."""
+        self.process.stdin.write(json.dumps({"users": users}) + "\n")
+        self.process.stdin.flush()
+        self._wait()
+
+    def _wait(self):
+        line = self.process.stdout.readline()
+        while line and not line.startswith("{"):
+            line = self.process.stdout.readline()
+        assert line, self.log.read_text()
+
+    def close(self):
+        self.process.stdin.close()
+        assert self.process.wait(30) == 0, self.log.read_text()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def start_node_provider(requires_program, tmp_path):
+    """Return what starts npm's oidc-provider, with these users."""
+    node = requires_program("node", install="apt-get install nodejs, or nodejs.org")
+    npm = requires_program("npm", install="apt-get install npm, or nodejs.org")
+    # Modules are looked for beside the script.
+    (tmp_path / "node_modules").symlink_to(modules(HERE / "node/package.json", npm))
+    shutil.copy(HERE / "node/provider.mjs", tmp_path)
+    started = []
+
+    def start(**users):
+        started.append(NodeProvider(node, tmp_path, users))
+        return started[-1]
+
+    yield start
+    for provider in started:
+        provider.close()

@@ -36,7 +36,7 @@ _REFUSED = re.compile(r"Failed to load resource: .* status of 40[013] ")
 
 @asynccontextmanager
 async def chromium(
-    program: str, allowed: Sequence[str]
+    program: str, allowed: Sequence[str], foreign: Sequence[str] = ()
 ) -> AsyncIterator[Callable[..., Awaitable[Page]]]:
     """Run the Chromium at *program*; what is yielded opens a page in it.
 
@@ -48,7 +48,8 @@ async def chromium(
 
     In the end it raises ``AssertionError`` if a page has complained (an error of a
     script, a policy that forbade something) or asked for an address that begins with
-    none of *allowed*.
+    none of *allowed*.  Pages of others, at addresses that begin with one of *foreign*,
+    may complain.
     """
     complaints: list[str] = []
 
@@ -57,8 +58,9 @@ async def chromium(
             complaints.append(f"asked {url}")
 
     def said(message: ConsoleMessage) -> None:
+        where = message.location.get("url", "")
         # It looks for an icon on its own, and says so where there is none.
-        if not message.location["url"].endswith("/favicon.ico"):
+        if not where.endswith("/favicon.ico") and not where.startswith(tuple(foreign)):
             complaints.append(message.text)
 
     async with async_playwright() as playwright:

@@ -16,6 +16,7 @@ from ..connector import (
     RefreshConnector,
     Scopes,
 )
+from ..errors import AccessDenied
 from ..signer import SignerContext, SignerType
 from .keys import TestOnlySigner
 
@@ -68,7 +69,9 @@ class People(PasswordConnector, RefreshConnector):
 
     async def refresh(self, scopes: Scopes, identity: Identity) -> Identity:
         found = self.users.get(identity.email.lower())
-        return found.identity() if found else identity
+        if found is None:
+            raise AccessDenied("The user is gone.")
+        return found.identity()
 
 
 @attrs.frozen

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 from pathlib import Path
@@ -20,6 +17,7 @@ import requests
 import yaml
 
 from dexcore.testing.browser import SyncBrowser
+from dexcore.testing.npm import modules
 
 HERE = Path(__file__).parent
 
@@ -122,20 +120,7 @@ def provider(tmp_path_factory):
 def node_modules(requires_program):
     """Install what package.json names, once for all checkouts, outside of this one."""
     npm = requires_program("npm", install="apt-get install npm, or nodejs.org")
-    wanted = (HERE / "package.json").read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "dexcore-tests" / f"npm-{hashlib.sha256(wanted).hexdigest()[:16]}"
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=folder.parent))
-        (made / "package.json").write_bytes(wanted)
-        quiet = ["--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run([npm, "install", *quiet], cwd=made, check=True, timeout=110)
-        try:
-            made.rename(folder)
-        except OSError:  # another process was faster
-            shutil.rmtree(made)
-    return folder / "node_modules"
+    return modules(HERE / "package.json", npm)
 
 
 @pytest.fixture

@@ -1,0 +1,112 @@
+"""npm's oidc-provider, certified and strict, is the provider: PKCE and rotation on."""
+
+import asyncio
+
+import pytest
+
+from playwright.async_api import expect
+
+from dexcore.testing.browser import Browser
+from dexcore.testing.chromium import chromium
+from dexcore.testing.journey import Journey
+from dexcore.testing.tokens import TokenError
+
+JANE = {
+    "name": "Jane Doe",
+    "preferred_username": "jane",
+    "email": "jane@example.com",
+    "email_verified": True,
+    "groups": ["admins"],
+}
+
+
+def connector(provider, **options):
+    return {
+        "type": "oidc",
+        "name": "Node",
+        "config": {
+            "issuer": provider.issuer,
+            "clientID": "dexcore",
+            "clientSecret": "a secret: of 100 %",
+            "redirectURI": "$ISSUER/callback",
+            "scopes": ["profile", "email", "groups", "offline_access"],
+            "insecureEnableGroups": True,
+            **options,
+        },
+    }
+
+
+@pytest.fixture
+def provider(start_node_provider):
+    return start_node_provider(jane=JANE)
+
+
+@pytest.fixture
+def journey(provider):
+    with Journey(connector(provider)) as journey:
+        yield journey
+
+
+def test_a_login_through_its_pages(journey):
+    tokens = journey.log_in("jane", "password")
+    assert tokens.claims["email"] == "jane@example.com"
+    assert tokens.claims["name"] == "Jane Doe"
+    assert tokens.claims["groups"] == ["admins"]
+    assert journey.userinfo(tokens)["preferred_username"] == "jane"
+
+
+def test_refreshes_reach_it_and_rotate(journey, provider):
+    # One of its refresh tokens that is used twice ends the login.
+    tokens = journey.log_in("jane", "password")
+    for groups in (["admins", "authors"], ["authors"], []):
+        provider.set_users(jane={**JANE, "groups": groups})
+        tokens = journey.refresh(tokens)
+        assert tokens.claims.get("groups", []) == groups
+
+
+def test_who_is_gone_there_is_gone_here(journey, provider):
+    tokens = journey.refresh(journey.log_in("jane", "password"))
+    provider.set_users()
+    with pytest.raises(TokenError, match="invalid_grant"):
+        journey.refresh(tokens)
+
+
+def test_userinfo_says_the_same(provider):
+    with Journey(connector(provider, getUserInfo=True)) as journey:
+        tokens = journey.refresh(journey.log_in("jane", "password"))
+    assert tokens.claims["groups"] == ["admins"]
+
+
+def test_the_secret_goes_in_the_form_too(provider):
+    with Journey(connector(provider, basicAuthUnsupported=True)) as journey:
+        tokens = journey.log_in("jane", "password")
+    assert tokens.claims["email"] == "jane@example.com"
+
+
+async def test_who_cancels_there_reads_so_here(journey):
+    async with Browser(stop_at=journey.redirect_uri) as browser:
+        page = await browser.authorize(journey.authorization_url())
+        page = await browser.follow(page, page.link("Cancel"))
+    assert page.status == 403
+    assert "refused at the identity provider" in page.words
+
+
+async def test_jane_clicks_through_it_in_chromium(journey, provider, requires_program):
+    program = requires_program("chromium", install="apt-get install chromium")
+    fonts = "https://fonts.googleapis.com/"
+    allowed = [journey.issuer, journey.app.url, provider.issuer, fonts]
+    async with chromium(program, allowed, [provider.issuer]) as open_page:
+        page = await open_page()
+        # Its pages want a font from elsewhere; nothing leaves this machine.
+        await page.route(
+            f"{fonts}**", lambda route: route.fulfill(body="", content_type="text/css")
+        )
+        await page.goto(journey.authorization_url())
+        await page.get_by_placeholder("Enter any login").fill("jane")
+        await page.get_by_placeholder("and password").fill("password")
+        await page.get_by_role("button", name="Sign-in").click()
+        await page.get_by_role("button", name="Continue").click()
+        await expect(page.get_by_role("heading")).to_have_text("Back at the app")
+        landed = page.url
+    tokens = await asyncio.to_thread(journey.landed, landed)
+    assert tokens.claims["email"] == "jane@example.com"
