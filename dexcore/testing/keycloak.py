@@ -99,7 +99,7 @@ class Keycloak:
                 "enabled": True,
                 "sslRequired": "none",
                 "groups": [{"name": group} for group in groups],
-                "users": [_user(user) for user in users],
+                "users": [_user(user, name) for user in users],
                 "clients": [dict(client) for client in clients],
                 **settings,
             },
@@ -164,7 +164,7 @@ class Keycloak:
             self.url + path, method=method, headers=dict(headers), data=body
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=120) as response:  # noqa: S310
                 answer = response.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -268,13 +268,16 @@ def _run(*command: str, cwd: Path) -> None:
         raise RuntimeError(f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
-def _user(user: Mapping[str, Any]) -> dict[str, Any]:
+def _user(user: Mapping[str, Any], realm: str) -> dict[str, Any]:
     secret = {"type": "password", "value": PASSWORD, "temporary": False}
+    # Who is imported has no more roles than are said, not even those everybody has.
+    roles = [f"default-roles-{realm.lower()}", *user.get("realmRoles", ())]
     return {
         "enabled": True,
         "emailVerified": True,
         "credentials": [secret],
         **user,
+        "realmRoles": roles,
     }
 
 
