@@ -1,0 +1,138 @@
+"""From an app through a provider that may be malicious, and back."""
+
+import json
+import logging
+import urllib.request
+
+from urllib.parse import urlencode
+
+import pytest
+
+from aiohttp import web
+
+from dexcore.jose import generate
+from dexcore.testing.browser import BrowserError, SyncBrowser
+from dexcore.testing.journey import Journey
+from dexcore.testing.tokens import TokenError
+from dexcore.testing.upstreams.openid import OpenIDProvider
+
+
+def connector(provider, id="good", **options):
+    return {
+        "type": "oidc",
+        "id": id,
+        "name": id.title(),
+        "config": {
+            "issuer": provider.issuer,
+            "clientID": "dexcore",
+            "clientSecret": "secret",
+            "redirectURI": "$ISSUER/callback",
+            "insecureEnableGroups": True,
+            **options,
+        },
+    }
+
+
+@pytest.fixture
+def attacker():
+    """A provider that is configured, too, and whose keepers are no friends."""
+    with OpenIDProvider() as provider:
+        provider.add_user("mallory", sub="id-of-jane", email="jane@example.com")
+        provider.add_client()
+        yield provider
+
+
+def test_two_providers_do_not_share_users(provider, attacker):
+    with Journey(connector(provider), connector(attacker, "evil")) as journey:
+        jane = journey.log_in("jane", "password", connector="good")
+        mallory = journey.log_in("mallory", "password", connector="evil")
+    assert jane.claims["email"] == mallory.claims["email"]
+    assert jane.claims["sub"] != mallory.claims["sub"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_code_of_one_provider_is_not_brought_to_another(provider, attacker, named):
+    # Mix-up (RFC 9700 section 4.4): the malicious one sends the browser on to the good
+    # one, and hopes that we bring its code to the malicious one.
+    provider.names_itself = named
+    back = "$ISSUER/callback" if named else "$ISSUER/callback/good"
+
+    def send_on(seen):
+        query = {**seen.query}
+        if not named:
+            # The good one knows no other address.
+            query["redirect_uri"] = f"{journey.issuer}/callback/good"
+        url = f"{provider.issuer}/authorize?{urlencode(query)}"
+        return web.Response(status=302, headers={"Location": url})
+
+    attacker.answers["/trap"] = send_on
+    attacker.metadata_changes["authorization_endpoint"] = f"{attacker.url}/trap"
+    with (
+        Journey(
+            connector(provider, redirectURI=back), connector(attacker, "evil")
+        ) as journey,
+        pytest.raises(BrowserError) as refused,
+    ):
+        journey.log_in("jane", "password", connector="evil")
+    assert refused.value.page.status == 400
+    assert len(attacker.asked("/trap")) == 1
+    assert not attacker.asked("/token")
+
+
+def test_a_provider_that_is_down_at_the_start_costs_only_its_own_users(provider):
+    local = {"type": "mockPassword", "config": {"username": "joe", "password": "fox"}}
+    provider.down()
+    with Journey(connector(provider), local) as journey:
+        assert "openid-configuration" in journey.states["good"]
+        assert journey.log_in("joe", "fox", connector="mockPassword").claims["sub"]
+        with SyncBrowser() as browser:
+            page = browser.authorize(journey.authorization_url())
+            assert "unavailable" in page.words
+        provider.up()
+        tokens = None
+        for _ in range(100):
+            try:
+                tokens = journey.log_in("jane", "password", connector="good")
+                break
+            except BrowserError:
+                continue
+        assert tokens is not None
+        assert tokens.claims["email"] == "jane@example.com"
+
+
+@pytest.mark.parametrize("trouble", ["down", "slow", "html"])
+def test_a_provider_in_trouble_keeps_nobody_waiting_and_loses_nobody(provider, trouble):
+    provider.rotates = True
+    with Journey(connector(provider)) as journey:
+        tokens = journey.log_in("jane", "password")
+        with getattr(provider, trouble)(), pytest.raises(TokenError, match=r"50[23] "):
+            journey.refresh(tokens)
+        assert journey.refresh(tokens).claims["email"] == "jane@example.com"
+
+
+def test_no_secret_is_in_any_log(provider, caplog):
+    caplog.set_level(logging.DEBUG)
+    provider.rotates = True
+    with Journey(connector(provider, getUserInfo=True)) as journey:
+        journey.refresh(journey.log_in("jane", "password"))
+        provider.callback_changes.update(error="access_denied", error_description="No")
+        with pytest.raises(BrowserError):
+            journey.log_in("jane", "password")
+    said = " ".join(f"{each.getMessage()} {vars(each)}" for each in caplog.records)
+    for seen in provider.requests:
+        for name in ("code", "code_verifier", "refresh_token", "client_secret"):
+            value = seen.form.get(name)
+            assert value is None or value not in said or value == "secret", name
+        token = seen.headers.get("Authorization", "").rpartition(" ")[2]
+        assert not token or token not in said
+
+
+def test_its_key_can_be_fetched_by_the_provider(provider):
+    options = {"clientSecret": "", "clientAssertionKey": json.dumps(generate("ES256"))}
+    with Journey(connector(provider, **options)) as journey:
+        url = f"{journey.issuer}/connectors/good/metadata"
+        with urllib.request.urlopen(url) as answer:
+            jwks = json.loads(answer.read())
+        provider.add_client("dexcore", "", auth=["private_key_jwt"], jwks=jwks)
+        tokens = journey.log_in("jane", "password")
+    assert tokens.claims["email"] == "jane@example.com"
