@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from dexcore.errors import UpstreamError
+from dexcore.errors import AccessDenied, UpstreamError
 from dexcore.jose import SigningKey, generate
 from dexcore.jose.keys import private_key_of
 from dexcore.options import InvalidOption
@@ -81,7 +81,7 @@ async def test_a_code_that_was_looked_at_is_not_sent_again(way, provider):
     brought = await way.go(await way.begin())
     await way.finish(brought)
     before = len(provider.asked("/token"))
-    with pytest.raises(Exception, match="start again"):
+    with pytest.raises(AccessDenied, match="start again"):
         await way.finish(brought)
     assert len(provider.asked("/token")) == before + 1
 

@@ -70,10 +70,10 @@ async def test_other_kinds_of_keys(algorithm, way_of):
     [{}, {"keys": []}, {"keys": "x"}, {"keys": [1]}, {"keys": [{"kty": "EC"}]}, []],
     ids=str,
 )
-async def test_what_holds_no_keys_verifies_nothing(way, provider, document):
+async def test_what_holds_no_keys_verifies_nothing(way_of, provider, document):
     provider.metadata_changes["jwks_uri"] = f"{provider.url}/other"
     provider.answers["/other"] = document
-    way.connector.provider._renew_at = 0.0
+    way = await way_of()
     with pytest.raises(UpstreamError, match=r"JWK set|No key|not an object"):
         await way.log_in()
 

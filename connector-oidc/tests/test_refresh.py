@@ -163,13 +163,12 @@ async def test_without_a_token_nobody_is_looked_up(way, provider, data):
         ("invalid_scope", UpstreamError),
     ],
 )
-async def test_a_refusal_is_about_the_user_or_about_us(way, provider, error, kind):
-    identity = await way.log_in()
+async def test_a_refusal_is_about_the_user_or_about_us(way_of, provider, error, kind):
+    identity = await (await way_of()).log_in()
     provider.answers["/broken"] = {"error": error}
     provider.metadata_changes["token_endpoint"] = f"{provider.url}/broken"
-    way.connector.provider._renew_at = 0.0
     with pytest.raises(kind):
-        await refresh(way, identity)
+        await refresh(await way_of(), identity)
 
 
 @pytest.mark.parametrize("trouble", ["down", "slow", "status", "hang_up", "html"])

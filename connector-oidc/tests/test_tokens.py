@@ -7,7 +7,18 @@ import pytest
 from dexcore.errors import UpstreamError
 from dexcore.jose import SigningKey, generate
 
-NOW = time.time()
+
+class Ago(int):
+    """A time, so many seconds before the test."""
+
+
+def at(changes):
+    """Return *changes* with the times they mean now."""
+    now = time.time()
+    return {
+        name: now - value if isinstance(value, Ago) else value
+        for name, value in changes.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -22,12 +33,12 @@ NOW = time.time()
         ({"aud": ["dexcore", "another-client"]}, "to whom"),
         ({"aud": ["dexcore", "another-client"], "azp": "another-client"}, "given to"),
         ({"azp": "another-client"}, "given to"),
-        ({"exp": NOW - 120}, "expired"),
+        ({"exp": Ago(120)}, "expired"),
         ({"exp": None}, "when it"),
         ({"exp": "tomorrow"}, "exp is not a time"),
-        ({"iat": NOW + 1000}, "iat is"),
+        ({"iat": Ago(-1000)}, "iat is"),
         ({"iat": None}, "when it"),
-        ({"nbf": NOW + 1000}, "nbf is"),
+        ({"nbf": Ago(-1000)}, "nbf is"),
         ({"nonce": "another-login"}, "another login"),
         ({"nonce": ["x"]}, "another login"),
         ({"at_hash": "MTIzNDU2Nzg5MDEyMzQ1Ng"}, "at_hash"),
@@ -44,7 +55,7 @@ NOW = time.time()
     ids=str,
 )
 async def test_claims_that_are_wrong_log_nobody_in(way, provider, changes, words):
-    provider.id_token_changes.update(changes)
+    provider.id_token_changes.update(at(changes))
     with pytest.raises(UpstreamError, match=words):
         await way.log_in()
 
@@ -55,15 +66,15 @@ async def test_claims_that_are_wrong_log_nobody_in(way, provider, changes, words
         {"aud": ["dexcore"]},
         {"aud": ["dexcore", "another-client"], "azp": "dexcore"},
         {"azp": "dexcore"},
-        {"exp": NOW - 20},
-        {"iat": NOW + 200},
-        {"nbf": NOW + 200},
+        {"exp": Ago(20)},
+        {"iat": Ago(-200)},
+        {"nbf": Ago(-200)},
         {"at_hash": None},
     ],
     ids=str,
 )
 async def test_claims_that_are_unusual_do(way, provider, changes):
-    provider.id_token_changes.update(changes)
+    provider.id_token_changes.update(at(changes))
     assert (await way.log_in()).user_id == "id-of-jane"
 
 
