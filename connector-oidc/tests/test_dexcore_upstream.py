@@ -1,8 +1,13 @@
 """Another dexcore is the provider."""
 
+import asyncio
+
 import pytest
 
+from playwright.async_api import expect
+
 from dexcore.testing.browser import BrowserError
+from dexcore.testing.chromium import PHONE, chromium
 from dexcore.testing.journey import Journey
 from dexcore.testing.tokens import TokenError
 
@@ -118,3 +123,21 @@ def test_a_secret_that_is_wrong_lets_nobody_in(oidc_provider):
         with pytest.raises(BrowserError) as refused:
             journey.log_in(JANE, "password")
     assert refused.value.page.status == 502
+
+
+async def test_jane_clicks_through_both_in_chromium(
+    journey, oidc_provider, requires_program
+):
+    program = requires_program("chromium", install="apt-get install chromium")
+    allowed = [journey.issuer, journey.app.url, oidc_provider.issuer]
+    async with chromium(program, allowed) as open_page:
+        page = await open_page(viewport=PHONE)
+        await page.goto(journey.authorization_url())
+        await page.get_by_label("Email Address").fill(JANE)
+        await page.get_by_label("Password").fill("password")
+        await page.get_by_role("button", name="Log in").click()
+        await page.get_by_role("button", name="Grant access").click()
+        await expect(page.get_by_role("heading")).to_have_text("Back at the app")
+        landed = page.url
+    tokens = await asyncio.to_thread(journey.landed, landed)
+    assert tokens.claims["email"] == JANE

@@ -12,7 +12,7 @@ from aiohttp.test_utils import unused_port
 
 from dexcore.testing.browser import Browser
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def elsewhere(name, ports, folder):
