@@ -30,7 +30,15 @@ class Refused(UpstreamError):
 
 
 class UserInfoRefused(UpstreamError):
-    """The UserInfo endpoint does not take this access token (any more)."""
+    """The UserInfo endpoint does not take this access token; ``status`` is why.
+
+    401 is for one that is no good any more, 403 for one that is not enough (RFC 6750
+    section 3.1).
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @attrs.frozen
@@ -93,9 +101,10 @@ class Calls:
                 "Accept": "application/json, application/jwt",
             },
         )
-        # RFC 6750 section 3.1.
         if answer.status in (401, 403):
-            raise UserInfoRefused(f"{answer.call} answered {answer.status}.")
+            raise UserInfoRefused(
+                f"{answer.call} answered {answer.status}.", answer.status
+            )
         return answer.check()
 
     async def _tokens(self, provider: Provider, form: dict[str, str]) -> TokenAnswer:

@@ -175,6 +175,8 @@ class OIDC(
         try:
             return await self.claims.granted(provider, answer)
         except UserInfoRefused as refused:
+            if refused.status != 401:
+                raise
             self.log.info("an end user is refused: %s", refused)
             raise AccessDenied(
                 "The identity provider has ended this login. Please log in again."

@@ -65,17 +65,20 @@ class TokenExchange:
     async def _check_access_token(self, provider: Provider, token: str) -> None:
         """Check that an access token was given to us, or is for us.
 
-        A signed one says so itself (RFC 9068), of another the provider does (RFC 7662).
-        Whether it is still good the UserInfo endpoint says.
+        A signed one may say so itself (RFC 9068), of others the provider does (RFC
+        7662).  Whether it is still good the UserInfo endpoint says.
         """
         if self.config.insecure_skip_token_audience:
             return
-        if token.count(".") == 2:
+        try:
             claims = await self.verifier.exchanged_token(provider, token)
             self.verifier.check_exchangeable(claims, "azp", "client_id")
-            return
-        if not provider.introspection_endpoint:
-            raise WrongToken("nobody says whom it is for; see tokenAudiences")
+        except WrongToken:
+            if not provider.introspection_endpoint:
+                raise
+            await self._introspect(provider, token)
+
+    async def _introspect(self, provider: Provider, token: str) -> None:
         claims = await self.calls.introspect(provider, token)
         if claims.get("active") is not True:
             raise WrongToken("it is not active")

@@ -43,6 +43,16 @@ async def test_a_signed_access_token_says_itself_whom_it_is_for(exchange, provid
     assert not provider.asked("/introspect")
 
 
+async def test_of_one_that_cannot_be_read_the_provider_is_asked(exchange, provider):
+    # Some sign access tokens for nobody but themselves.
+    provider.jwt_access_tokens = True
+    token = provider.tokens()["access_token"]
+    provider.rotate_keys()
+    identity = await exchange(ACCESS, token, getUserInfo=True)
+    assert identity.user_id == "id-of-jane"
+    assert len(provider.asked("/introspect")) == 1
+
+
 async def test_an_id_token_may_be_good_for_userinfo(exchange, provider):
     # Of some providers, dex among them, it is.
     seen = []

@@ -129,6 +129,15 @@ async def test_whose_access_token_is_refused_is_out(any_provider, way_of):
         await refresh(way, identity)
 
 
+async def test_an_access_token_that_is_not_enough_puts_nobody_out(any_provider, way_of):
+    # Nor does a proxy before it that forbids something.
+    way = await way_of(getUserInfo=True)
+    identity = await way.log_in()
+    with any_provider.status(403, path="/userinfo"), pytest.raises(UpstreamError):
+        await refresh(way, identity)
+    assert (await refresh(way, identity)).user_id == "id-of-jane"
+
+
 async def test_who_left_the_group_is_out(provider, way_of):
     way = await way_of(insecureEnableGroups=True, allowedGroups=["admins"])
     identity = await way.log_in()
