@@ -15,6 +15,8 @@
       * InvalidRequest, InvalidClient, InvalidGrant, InvalidScope, InvalidToken …
       * AccessDenied
         * NotInRequiredGroups       a connector: the end user is in none of the groups
+      * AuthorizationPending        a device has to ask again
+        * SlowDown                    and less often
       * LoginRequired, InteractionRequired, ConsentRequired …
     * PageRefusal                   a page for a person: a status and a sentence
       * WrongRequest, Unauthorized, Forbidden, NotFoundPage, MethodNotAllowed …
@@ -266,6 +268,24 @@ class NotInRequiredGroups(AccessDenied):
         )
         self.user_id = user_id
         self.groups = groups
+
+
+class AuthorizationPending(OAuthError):
+    """RFC 8628 section 3.5: nobody has answered at the device page yet."""
+
+    error = "authorization_pending"
+
+
+class SlowDown(AuthorizationPending):
+    """RFC 8628 section 3.5: as pending, and the device asked too soon."""
+
+    error = "slow_down"
+
+
+class ExpiredToken(OAuthError):
+    """RFC 8628 section 3.5: the device code has expired."""
+
+    error = "expired_token"
 
 
 class InvalidToken(OAuthError):

@@ -51,11 +51,13 @@ LAYERS = [
     (
         "dexcore.server.clients",
         "dexcore.server.connectors",
+        "dexcore.server.policy",
         "dexcore.server.sessions",
         "dexcore.server.tokens",
     ),
     (
         "dexcore.server.authorize",
+        "dexcore.server.device",
         "dexcore.server.discovery",
         "dexcore.server.grants",
         "dexcore.server.home",

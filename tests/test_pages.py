@@ -96,6 +96,7 @@ FULL: Mapping[str, Mapping[str, Any]] = {
         "hidden": HIDDEN,
     },
     "device_success.html": {"client_name": "Example CLI"},
+    "device_denied.html": {},
     "home.html": {
         "discovery_url": "/dex/.well-known/openid-configuration",
         "sessions": True,

@@ -14,6 +14,7 @@ __all__ = [
     "new_hmac_key",
     "new_id",
     "new_user_code",
+    "parse_user_code",
     "random_bytes",
 ]
 
@@ -75,6 +76,17 @@ def new_device_code() -> str:
 def new_user_code() -> str:
     """Return a new user code, ``XXXX-XXXX`` (RFC 8628 section 6.1)."""
     letters = "".join(secrets.choice(_USER_CODE_LETTERS) for _ in range(8))
+    return f"{letters[:4]}-{letters[4:]}"
+
+
+def parse_user_code(text: str) -> str:
+    """Return the user code that somebody has typed, or "" if it cannot be one.
+
+    Case, spaces and punctuation do not count (RFC 8628 section 6.1).
+    """
+    letters = "".join(character for character in text.upper() if character.isalnum())
+    if len(letters) != 8 or not set(letters) <= set(_USER_CODE_LETTERS):
+        return ""
     return f"{letters[:4]}-{letters[4:]}"
 
 

@@ -32,10 +32,7 @@ from .channels import Channels, Handler
 from .cors import Cors
 from .csrf import Csrf
 from .discovery import Discovery
-from .grants.authorization_code import AuthorizationCodeGrant
-from .grants.endpoint import TokenEndpoint
-from .grants.grant import Grant
-from .grants.refresh_token import RefreshTokenGrant
+from .granting import Granting, Tokens, challenge_methods
 from .guard import Guard
 from .health import Health
 from .home import HomePage
@@ -47,20 +44,13 @@ from .parts import Now, Parts, open_parts
 from .real_ip import RealIP
 from .revocation import RevocationEndpoint
 from .sealing import Sealer, derive
-from .tokens.access import AccessTokens
-from .tokens.claims import ExtraClaims
-from .tokens.issuer import TokenIssuer
 from .tokens.leftovers import remove_leftovers
-from .tokens.refresh import RefreshPolicy, RefreshSecrets, RefreshTokens
 from .userinfo import UserinfoEndpoint
 
 SWEEP_SECONDS = 300.0
 # It reads all refresh tokens and offline sessions, and rarely finds something.
 LEFTOVERS_SECONDS = 3600.0
 
-# Guesses of one account's password from one address: a burst that many tabs and devices
-# may need, then ten a minute.
-FAILED_LOGINS = partial(Guard, rate=1 / 6, burst=100)
 # What strangers may store: requests too large for a cookie, forms that upstreams post.
 STRANGERS = partial(Guard, rate=1.0, burst=120)
 # Sign-ups: a class behind one router signs up together, each at the price of a hash.
@@ -143,14 +133,14 @@ def _public(parts: Parts, health: Health, metrics: Metrics) -> Application:
     config, issuer = parts.config, parts.issuer
     channels = Channels(parts.pages)
     cors = Cors(config.web.allowed_origins, config.web.allowed_headers)
-    tokens = _tokens(parts)
-    grants = _grants(parts, tokens)
+    tokens = Tokens.of(parts)
+    granting = Granting.of(parts, tokens)
     discovery = Discovery(
         issuer,
         parts.signer,
-        tuple(grants),
+        granting.grant_types,
         _response_types(config),
-        _challenge_methods(parts),
+        challenge_methods(parts),
     )
     introspection = IntrospectionEndpoint(
         parts.clients, parts.storage, tokens.access, tokens.refresh
@@ -159,7 +149,6 @@ def _public(parts: Parts, health: Health, metrics: Metrics) -> Application:
         parts.clients, parts.storage, tokens.access, tokens.refresh, parts.audit
     )
     userinfo = UserinfoEndpoint(tokens.access, parts.strict)
-    token = TokenEndpoint(parts.clients, grants, parts.audit)
     metadata = MetadataEndpoint(parts.connectors, issuer)
     home = HomePage(parts.pages, issuer, bool(parts.signups))
     below = issuer.path
@@ -190,13 +179,15 @@ def _public(parts: Parts, health: Health, metrics: Metrics) -> Application:
         path = well_known + issuer.base
         route(path, cors.wrap(channels.back(discovery.document)))
     route(below("/keys"), cors.wrap(channels.back(discovery.keys)))
-    route(below("/token"), cors.wrap(channels.back(token.exchange)))
+    route(below("/token"), cors.wrap(channels.back(granting.endpoint.exchange)))
     route(below("/token/introspect"), cors.wrap(channels.back(introspection.answer)))
     route(below("/token/revoke"), cors.wrap(channels.back(revocation.answer)))
     route(below("/userinfo"), cors.wrap(channels.back(userinfo.answer)))
     route(below("/healthz"), channels.front(health.public))
-    for path, handler in _authorization(parts).routes():
+    for path, handler in _authorization(parts, granting).routes():
         route(below(path), channels.front(handler))
+    for path, handler in granting.device_routes(channels):
+        route(below(path), handler)
     route(below("/connectors/{connector}/metadata"), channels.front(metadata.show))
     if parts.signups:
         for path, handler in _signup(parts).routes():
@@ -212,84 +203,14 @@ def _telemetry(health: Health, metrics: Metrics) -> Application:
     return app
 
 
-@attrs.frozen(eq=False)
-class Tokens:
-    """The life of tokens."""
-
-    issuer: TokenIssuer
-    access: AccessTokens
-    refresh: RefreshTokens
-
-
-def _tokens(parts: Parts) -> Tokens:
-    expiry = parts.config.expiry
-    extra = ExtraClaims(tuple(parts.extensions.claims))
-    return Tokens(
-        TokenIssuer(
-            parts.issuer.url,
-            parts.signer,
-            expiry.id_tokens,
-            parts.now,
-            extra,
-            parts.strict,
-        ),
-        AccessTokens(
-            parts.issuer.url, parts.signer, parts.revocations, parts.now, parts.strict
-        ),
-        RefreshTokens(
-            parts.storage,
-            RefreshSecrets(derive(parts.secret, "refresh tokens")),
-            RefreshPolicy(
-                not expiry.refresh_tokens.disable_rotation,
-                expiry.refresh_tokens.reuse_interval,
-                expiry.refresh_tokens.absolute_lifetime,
-                expiry.refresh_tokens.valid_if_not_used_for,
-            ),
-            parts.revocations,
-            expiry.id_tokens,
-            parts.now,
-        ),
-    )
-
-
-def _grants(parts: Parts, tokens: Tokens) -> dict[str, Grant]:
-    """Return the grants that are built and switched on, by name."""
-    built: tuple[Grant, ...] = (
-        AuthorizationCodeGrant(
-            parts.storage,
-            parts.clients,
-            parts.connectors,
-            tokens.refresh,
-            tokens.issuer,
-            parts.audit,
-            parts.now,
-        ),
-        RefreshTokenGrant(
-            parts.storage,
-            parts.clients,
-            parts.connectors,
-            tokens.refresh,
-            tokens.issuer,
-            parts.audit,
-        ),
-    )
-    on = parts.config.oauth2.grant_types
-    return {grant.grant_type: grant for grant in built if grant.grant_type in on}
-
-
 def _response_types(config: Config) -> tuple[str, ...]:
     """Return the response types that are built and switched on."""
     return tuple(kind for kind in config.oauth2.response_types if kind == CODE)
 
 
-def _challenge_methods(parts: Parts) -> tuple[str, ...]:
-    """Return how PKCE may be done; ``plain`` only as long as clients of dex may."""
-    methods = parts.config.oauth2.pkce.code_challenge_methods_supported
-    return tuple(name for name in methods if name != "plain" or not parts.strict)
-
-
-def _authorization(parts: Parts) -> AuthorizationEndpoint:
+def _authorization(parts: Parts, granting: Granting) -> AuthorizationEndpoint:
     config, issuer, pages = parts.config, parts.issuer, parts.pages
+    policy = granting.policy
     strangers = STRANGERS()
     flows = Flows(
         parts.storage,
@@ -304,23 +225,24 @@ def _authorization(parts: Parts) -> AuthorizationEndpoint:
         parts.clients,
         issuer,
         _response_types(config),
-        _challenge_methods(parts),
+        challenge_methods(parts),
         config.oauth2.pkce.enforce,
         parts.strict,
         flows.lifetime,
         parts.now,
     )
-    logins = Logins(parts.connectors, parts.audit, parts.now)
+    logins = Logins(parts.connectors, policy, parts.audit, parts.now)
     signup = bool(parts.signups)
     steps = (
         SelectConnector(
             parts.connectors,
+            policy,
             pages,
             issuer,
             config.oauth2.always_show_login_screen,
             signup,
         ),
-        Login(flows, logins, pages, issuer, FAILED_LOGINS(), signup),
+        Login(flows, logins, pages, issuer, granting.failed_logins, signup),
         UpstreamCallback(flows, logins, parts.storage, issuer, strangers),
         Consent(
             flows,
@@ -334,7 +256,7 @@ def _authorization(parts: Parts) -> AuthorizationEndpoint:
     response = AuthorizationResponse(
         parts.storage, flows, pages, parts.audit, parts.now
     )
-    return AuthorizationEndpoint(flows, requests, steps, response)
+    return AuthorizationEndpoint(flows, requests, steps, policy, response)
 
 
 def _signup(parts: Parts) -> SignupEndpoint:

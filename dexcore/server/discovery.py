@@ -15,6 +15,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from ..jose import KeySet
+from ..oauth2.grant_types import DEVICE_CODE
 from ..signer import JWKS_MAX_AGE, Signer
 from .urls import Issuer
 
@@ -62,6 +63,7 @@ class Discovery:
             "token_endpoint": url("/token"),
             "jwks_uri": url("/keys"),
             "userinfo_endpoint": url("/userinfo"),
+            **self._device(),
             "introspection_endpoint": url("/token/introspect"),
             "revocation_endpoint": url("/token/revoke"),
             "grant_types_supported": sorted(self.grant_types),
@@ -103,3 +105,10 @@ class Discovery:
             "request_uri_parameter_supported": False,
             "claims_parameter_supported": False,
         }
+
+    def _device(self) -> dict[str, str]:
+        # RFC 8628 section 4.
+        if DEVICE_CODE not in self.grant_types:
+            return {}
+        url = self.issuer.absolute("/device/code")
+        return {"device_authorization_endpoint": url}

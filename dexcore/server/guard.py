@@ -43,6 +43,11 @@ def network(address: str) -> str:
     return f"{ipaddress.IPv6Address(int(parsed) >> 64 << 64)}/64"
 
 
+def account(connector_id: str, username: str) -> str:
+    """Return what guesses of one account's password are about, for the guard."""
+    return f"{connector_id} {username.lower()}"
+
+
 @attrs.frozen
 class Guard:
     """Token buckets of one kind: ``rate`` tokens a second, ``burst`` at most.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ..connector import Identity
+from collections.abc import Container
+
+from ..connector import Identity, Scopes
+from ..oauth2.scopes import GROUPS, OFFLINE_ACCESS
 from ..storage import Claims
 
 
@@ -29,3 +32,8 @@ def identity_of(claims: Claims, connector_data: bytes) -> Identity:
         groups=claims.groups,
         connector_data=connector_data,
     )
+
+
+def wanted(scopes: Container[str]) -> Scopes:
+    """Return what a connector needs to know of the *scopes* a client asked for."""
+    return Scopes(offline_access=OFFLINE_ACCESS in scopes, groups=GROUPS in scopes)

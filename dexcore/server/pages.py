@@ -99,6 +99,7 @@ PAGES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "device.html": {"user_code": "", "invalid": False, "hidden": {}},
         # client_name
         "device_success.html": {},
+        "device_denied.html": {},
         # discovery_url; with sessions (True), also who is logged in
         "home.html": {
             "sessions": False,

@@ -196,7 +196,6 @@ def _check_built(config: Config) -> None:
         "sessions": config.sessions is not None,
         "grpc": bool(config.grpc.addr),
         "telemetry.enableProfiling": config.telemetry.enable_profiling,
-        "oauth2.passwordConnector": bool(config.oauth2.password_connector),
     }
     for key, asked in missing.items():
         if asked:

@@ -48,7 +48,12 @@ def parsed(answer):
 async def test_discovery_names_endpoints_that_are_there(world, path):
     document = parsed(await world.browser().get(path))
     assert document["issuer"] == "http://127.0.0.1:5556/dex"
-    assert document["grant_types_supported"] == ["authorization_code", "refresh_token"]
+    assert document["grant_types_supported"] == [
+        "authorization_code",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+    ]
     assert document["response_types_supported"] == ["code"]
     assert document["id_token_signing_alg_values_supported"] == ["ES256"]
     assert document["code_challenge_methods_supported"] == ["S256", "plain"]

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from ...errors import NotFoundPage, WrongRequest
 from ..channels import Handler, read_parameters, read_query
+from ..policy import Policy
 from .flow import PARAMETERS, Flow, Flows, Passed, Step
 from .request import AuthorizationRequests, parameters_of
 from .response import AuthorizationResponse
@@ -25,6 +26,7 @@ class AuthorizationEndpoint:
     flows: Flows
     requests: AuthorizationRequests
     steps: tuple[Step, ...]
+    policy: Policy
     response: AuthorizationResponse
 
     def routes(self) -> list[tuple[str, Handler]]:
@@ -96,4 +98,5 @@ class AuthorizationEndpoint:
             if not isinstance(passed, Flow):
                 return passed
             flow = passed
+        await self.policy.check_login(flow.request, flow.client)
         return await self.response.write(flow)

@@ -32,7 +32,6 @@ from ...errors import (
     Forbidden,
     LoginRequired,
     MethodNotAllowed,
-    NotFound,
     StorageUnavailable,
     TemporarilyUnavailable,
     TooManyRequests,
@@ -44,13 +43,13 @@ from ...storage import AuthRequest
 from ..audit import Audit
 from ..channels import read_form, read_query, see_other
 from ..connectors import Connectors, OpenConnector, guarded
-from ..guard import Guard
+from ..guard import Guard, account
 from ..identity import claims_of
 from ..middleware import ADDRESS
 from ..pages import Pages
+from ..policy import NotAllowed, Policy
 from ..urls import Issuer
 from .flow import Flow, Flows, Passed, Step, StepRoute
-from .select import AUTHORIZATION_CODE
 
 T = TypeVar("T")
 
@@ -62,22 +61,22 @@ class Logins:
     """What every way to log in has in common."""
 
     connectors: Connectors
+    policy: Policy
     audit: Audit
     now: Callable[[], datetime]
 
     async def connector(self, flow: Flow) -> OpenConnector:
         """Return the flow's connector, if the client and the grant may use it."""
-        connector_id, client = flow.request.connector_id, flow.client
-        if client.allowed_connectors and connector_id not in client.allowed_connectors:
-            raise Forbidden("Connector not allowed for this client.")
+        grant_type = self.policy.grant_type(flow.request)
         try:
-            opened = await self.connectors.get(connector_id)
-        except NotFound:
-            raise WrongRequest(_GONE) from None
-        allowed = opened.record.grant_types
-        if allowed and AUTHORIZATION_CODE not in allowed:
-            raise WrongRequest("Requested connector does not support this grant type.")
-        return opened
+            return await self.policy.connector(
+                flow.client, flow.request.connector_id, grant_type
+            )
+        except NotAllowed as refused:
+            if refused.why == "client":
+                raise Forbidden(str(refused)) from None
+            reason = _GONE if refused.why == "missing" else str(refused)
+            raise WrongRequest(reason) from None
 
     def established(self, flow: Flow, identity: Identity) -> Flow:
         """Return the flow with its end user.
@@ -228,10 +227,10 @@ class Login(Step):
         form = await read_form(web_request)
         username = form.get("login", "")
         address = web_request.get(ADDRESS, "")
-        account = f"{opened.record.id} {username.lower()}"
+        about = account(opened.record.id, username)
         # Only failures count; taken ahead, so that parallel guesses count too.
         try:
-            self.guard.check(address, about=account)
+            self.guard.check(address, about=about)
         except TooManyRequests:
             self.logins.refused(flow, "Too many failed tries.", user=username)
             raise
@@ -243,16 +242,15 @@ class Login(Step):
                 connector.login(scopes_of(flow.request), username, password),
             )
         except (StorageUnavailable, TemporarilyUnavailable, UpstreamUnavailable):
-            self.guard.give_back(
-                address, about=account
-            )  # nobody has looked at the password
+            # Nobody has looked at the password.
+            self.guard.give_back(address, about=about)
             raise
         if identity is None:
             self.logins.refused(flow, "Invalid credentials.", user=username)
             return await self._page(
                 web_request, flow, opened, status=401, username=username
             )
-        self.guard.give_back(address, about=account)
+        self.guard.give_back(address, about=about)
         return self.logins.established(flow, identity)
 
     async def _negotiated(

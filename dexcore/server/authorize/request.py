@@ -77,6 +77,8 @@ class AuthorizationRequests:
             self.challenge_methods,
         )
         required = self.require_pkce or (self.strict and client.public)
+        # Our own device pages take the code; the device proves its own challenge.
+        required = required and redirect_uri != self.issuer.path("/device/callback")
         if required and not challenge.code_challenge:
             raise InvalidRequest(
                 "PKCE is required. The code_challenge parameter must be provided."

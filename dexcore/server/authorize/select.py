@@ -9,13 +9,11 @@ import attrs
 from aiohttp import web
 
 from ...errors import InvalidRequest, LoginRequired, WrongRequest
-from ...storage import Client
 from ..connectors import Connectors, Listed
 from ..pages import Pages
+from ..policy import Policy
 from ..urls import Issuer
 from .flow import PARAMETERS, Flow, Passed, Step
-
-AUTHORIZATION_CODE = "authorization_code"
 
 
 @attrs.frozen
@@ -34,6 +32,7 @@ class SelectConnector(Step):
     """Passes a flow that names its connector, or that has only one to go to."""
 
     connectors: Connectors
+    policy: Policy
     pages: Pages
     issuer: Issuer
     always_show: bool
@@ -44,10 +43,11 @@ class SelectConnector(Step):
         # A connector that the path names is the login step's business.
         if flow.request.logged_in or "connector" in web_request.match_info:
             return flow
+        grant_type = self.policy.grant_type(flow.request)
         offered = [
             listed
             for listed in await self.connectors.listed()
-            if usable(listed, flow.client)
+            if self.policy.offers(listed, flow.client, grant_type)
         ]
         chosen = flow.request.connector_id
         if chosen:
@@ -81,13 +81,6 @@ class SelectConnector(Step):
             connectors=choices,
             signup_url=self.issuer.signup(here) if self.signup else "",
         )
-
-
-def usable(listed: Listed, client: Client) -> bool:
-    """Return whether *client* may send its users to this connector."""
-    return (
-        not client.allowed_connectors or listed.id in client.allowed_connectors
-    ) and (not listed.grant_types or AUTHORIZATION_CODE in listed.grant_types)
 
 
 def chosen_for(flow: Flow, connector_id: str) -> Flow:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 
-from ...connector import RefreshConnector
 from ...errors import InvalidGrant, NotFound, OAuthError
 from ...oauth2 import pkce
-from ...oauth2.scopes import OFFLINE_ACCESS
+from ...oauth2.grant_types import AUTHORIZATION_CODE
 from ...storage import (
     PKCE,
     AuthCode,
@@ -24,35 +23,32 @@ from ...storage import (
     Storage,
 )
 from ..audit import Audit
-from ..clients import Clients
 from ..connectors import Connectors
+from ..policy import Policy
 from ..tokens.authorization import Authorization, family_of
-from ..tokens.issuer import TokenIssuer
 from ..tokens.refresh import RefreshTokens, keep, wire
-from .grant import Form, Grant, required
+from .grant import Form, Grant, required, traded
 
 _WRONG = "Invalid or expired code parameter."
-
-
-class _ConnectorNeeded(Exception):
-    """The transaction needs a connector that is not open yet."""
 
 
 @attrs.frozen(eq=False)
 class AuthorizationCodeGrant(Grant):
     """One transaction decides: of many that bring a code, one gets tokens."""
 
-    grant_type: ClassVar = "authorization_code"
+    grant_type: ClassVar = AUTHORIZATION_CODE
+    attended: ClassVar = True
 
     storage: Storage
-    clients: Clients
     connectors: Connectors
+    policy: Policy
     refresh_tokens: RefreshTokens
-    issuer: TokenIssuer
     audit: Audit
     now: Callable[[], datetime]
 
-    async def answer(self, form: Form, client: Client) -> dict[str, Any]:
+    async def authorize(
+        self, form: Form, client: Client, address: str
+    ) -> Authorization:
         """Trade the code."""
         code_id = required(form, "code")
         redirect_uri = form.get("redirect_uri", "")
@@ -63,7 +59,7 @@ class AuthorizationCodeGrant(Grant):
         ) -> tuple[AuthCode, RefreshToken | None]:
             code = await collections.auth_codes.get(code_id)
             self._check(code, client, redirect_uri, verifier)
-            refresh_token = self._refresh_token(code)
+            refresh_token = self.policy.refresh_token(code)
             # The verb that decides; what follows only adds.
             await collections.auth_codes.take(code_id)
             await collections.spent_codes.create(
@@ -74,57 +70,24 @@ class AuthorizationCodeGrant(Grant):
             return code, refresh_token
 
         try:
-            code, refresh_token = await self._with_connector(code_id, trade)
+            code, refresh_token = await traded(self.storage, self.connectors, trade)
         except NotFound:
             await self._used_before(code_id, client, verifier)
             raise InvalidGrant(_WRONG) from None
-        await self.clients.check_audiences(client, code.scopes)
-        response = await self.issuer.issue(_authorization(code, client, refresh_token))
-        self.audit.record(
-            "token issued",
-            grant_type=self.grant_type,
-            client_id=client.id,
-            connector_id=code.connector_id,
-            user_id=code.claims.user_id,
-        )
-        return response
-
-    async def _with_connector(
-        self,
-        code_id: str,
-        trade: Callable[[Collections], Awaitable[tuple[AuthCode, RefreshToken | None]]],
-    ) -> tuple[AuthCode, RefreshToken | None]:
-        try:
-            return await self.storage.unit(trade)
-        except _ConnectorNeeded as needed:
-            try:
-                await self.connectors.get(str(needed))
-            except NotFound:
-                raise InvalidGrant("The connector does not exist any more.") from None
-        return await self.storage.unit(trade)
+        return _authorization(code, client, refresh_token)
 
     def _check(
         self, code: AuthCode, client: Client, redirect_uri: str, verifier: str
     ) -> None:
         if code.client_id != client.id or code.expiry < self.now():
             raise InvalidGrant(_WRONG)
+        # It is on its way to our own page; only the device gets tokens for it.
+        if code.redirect_uri == self.policy.device_callback:
+            raise InvalidGrant(_WRONG)
         # RFC 6749 section 5.2: a redirect URI that does not match is invalid_grant.
         if code.redirect_uri != redirect_uri:
             raise InvalidGrant("redirect_uri did not match URI from initial request.")
         pkce.verify(code.pkce, verifier)
-
-    def _refresh_token(self, code: AuthCode) -> RefreshToken | None:
-        if OFFLINE_ACCESS not in code.scopes:
-            return None
-        opened = self.connectors.peek(code.connector_id)
-        if opened is None:
-            raise _ConnectorNeeded(code.connector_id)
-        allowed = opened.record.grant_types
-        if not isinstance(opened.connector, RefreshConnector) or (
-            allowed and "refresh_token" not in allowed
-        ):
-            return None
-        return self.refresh_tokens.made_from(code)
 
     def _spent(
         self, code: AuthCode, verifier: str, refresh_token: RefreshToken | None

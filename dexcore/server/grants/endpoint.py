@@ -9,10 +9,18 @@ import attrs
 
 from aiohttp import hdrs, web
 
-from ...errors import InvalidRequest, OAuthError, UnsupportedGrantType
+from ...errors import (
+    AuthorizationPending,
+    InvalidRequest,
+    OAuthError,
+    UnsupportedGrantType,
+)
 from ..audit import Audit
 from ..channels import answer_json, read_form
 from ..clients import Clients
+from ..middleware import ADDRESS
+from ..policy import Policy
+from ..tokens.issuer import TokenIssuer
 from .grant import Form, Grant
 
 
@@ -24,6 +32,8 @@ class TokenEndpoint:
 
     clients: Clients
     grants: Mapping[str, Grant]
+    policy: Policy
+    issuer: TokenIssuer
     audit: Audit
 
     async def exchange(self, request: web.Request) -> web.Response:
@@ -38,7 +48,15 @@ class TokenEndpoint:
                 request.headers.get(hdrs.AUTHORIZATION), form
             )
             client_id = client.id
-            response = await grant.answer(form, client)
+            authorization = await grant.authorize(
+                form, client, request.get(ADDRESS) or ""
+            )
+            await self.policy.check(
+                authorization, grant.grant_type, attended=grant.attended
+            )
+        except AuthorizationPending as pending:
+            # A device asks every few seconds: that is nothing to write down.
+            return answer_json(pending.parameters(), pending.status)
         except OAuthError as refusal:
             self.audit.record(
                 "token refused",
@@ -48,6 +66,14 @@ class TokenEndpoint:
                 reason=refusal.description,
             )
             raise
+        response = await self.issuer.issue(authorization)
+        self.audit.record(
+            "token issued",
+            grant_type=grant.grant_type,
+            client_id=client_id,
+            connector_id=authorization.connector_id,
+            user_id=authorization.claims.user_id,
+        )
         return answer_json(response)
 
     def _grant(self, form: Form) -> Grant:

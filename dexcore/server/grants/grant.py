@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import ClassVar, TypeVar
 
-from ...errors import InvalidRequest
-from ...storage import Client
+from ...errors import InvalidGrant, InvalidRequest, NotFound
+from ...storage import Client, Collections, Storage
+from ..connectors import Connectors, OpenConnector
+from ..policy import ConnectorNeeded, NotAllowed, Policy
+from ..tokens.authorization import Authorization
+
+T = TypeVar("T")
 
 Form = Mapping[str, str]
 
 
 class Grant(ABC):
-    """Turns a token request of an authenticated client into a token response."""
+    """Turns a token request of an authenticated client into an authorization.
+
+    A grant signs nothing: the endpoint lets the policy see what it has come to, and
+    has the tokens issued.
+    """
 
     grant_type: ClassVar[str]
 
+    #: Whether the end user was at a browser, which asks for a second factor.
+    attended: ClassVar[bool] = False
+
     @abstractmethod
-    async def answer(self, form: Form, client: Client) -> dict[str, Any]:
-        """Return the token response (RFC 6749 section 5.1), or raise the refusal."""
+    async def authorize(
+        self, form: Form, client: Client, address: str
+    ) -> Authorization:
+        """Return who may have tokens for what, or raise the refusal.
+
+        *address* is where the request came from.
+        """
 
 
 def required(form: Form, name: str) -> str:
@@ -28,3 +45,35 @@ def required(form: Form, name: str) -> str:
     if not value:
         raise InvalidRequest(f"Required param: {name}.")
     return value
+
+
+async def connector_named(
+    policy: Policy, client: Client, connector_id: str, grant_type: str
+) -> OpenConnector:
+    """Return the connector a request, or the file, names for *grant_type*.
+
+    Raises what dex answers: ``InvalidGrant`` if the client may not use it,
+    ``InvalidRequest`` if nobody can.
+    """
+    try:
+        return await policy.connector(client, connector_id, grant_type)
+    except NotAllowed as refused:
+        if refused.why == "client":
+            raise InvalidGrant(str(refused)) from None
+        raise InvalidRequest(str(refused)) from None
+
+
+async def traded(
+    storage: Storage,
+    connectors: Connectors,
+    work: Callable[[Collections], Awaitable[T]],
+) -> T:
+    """Run *work* in one transaction; open the connector it finds missing, once."""
+    try:
+        return await storage.unit(work)
+    except ConnectorNeeded as needed:
+        try:
+            await connectors.get(str(needed))
+        except NotFound:
+            raise InvalidGrant("The connector does not exist any more.") from None
+    return await storage.unit(work)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 
-from typing import Any, ClassVar
+from typing import ClassVar
 from weakref import WeakValueDictionary
 
 import attrs
 
-from ...connector import Identity, RefreshConnector, Scopes
+from ...connector import Identity, RefreshConnector
 from ...errors import (
     AccessDenied,
     InvalidGrant,
@@ -23,6 +23,7 @@ from ...errors import (
 )
 from ...oauth2 import scopes as oauth2_scopes
 from ...oauth2 import subjects
+from ...oauth2.grant_types import REFRESH_TOKEN
 from ...oauth2.words import quote_all
 from ...storage import (
     ZERO_TIME,
@@ -36,10 +37,10 @@ from ...storage import (
 )
 from ..audit import Audit
 from ..clients import Clients
-from ..connectors import Connectors, OpenConnector, guarded
-from ..identity import claims_of, identity_of
+from ..connectors import OpenConnector, guarded
+from ..identity import claims_of, identity_of, wanted
+from ..policy import NotAllowed, Policy
 from ..tokens.authorization import Authorization, family_of
-from ..tokens.issuer import TokenIssuer
 from ..tokens.refresh import RefreshTokens, superseded, wire
 from .grant import Form, Grant, required
 
@@ -55,13 +56,13 @@ class _Overtaken(Exception):
 class RefreshTokenGrant(Grant):
     """Rotation with reuse detection (RFC 9700 section 4.14.2)."""
 
-    grant_type: ClassVar = "refresh_token"
+    grant_type: ClassVar = REFRESH_TOKEN
+    attended: ClassVar = True  # when the first of the family was issued
 
     storage: Storage
     clients: Clients
-    connectors: Connectors
+    policy: Policy
     refresh_tokens: RefreshTokens
-    issuer: TokenIssuer
     audit: Audit
     # Requests of one family wait for each other here, so that the upstream provider is
     # asked once; across replicas the compare-and-swap decides alone.
@@ -69,32 +70,23 @@ class RefreshTokenGrant(Grant):
         factory=WeakValueDictionary, init=False
     )
 
-    async def answer(self, form: Form, client: Client) -> dict[str, Any]:
+    async def authorize(
+        self, form: Form, client: Client, address: str
+    ) -> Authorization:
         """Trade the refresh token."""
         refresh_id, secret = subjects.decode_refresh(required(form, "refresh_token"))
         turn = self._turns.setdefault(refresh_id, asyncio.Lock())
         async with turn:
             record = await self._traded(refresh_id, secret, client, form)
-        granted = _narrowed(record, form.get("scope", ""))
-        await self.clients.check_audiences(client, granted)
-        self.audit.record(
-            "token issued",
-            grant_type=self.grant_type,
-            client_id=client.id,
+        return Authorization(
+            client=client,
+            claims=record.claims,
+            scopes=_narrowed(record, form.get("scope", "")),
             connector_id=record.connector_id,
-            user_id=record.claims.user_id,
-        )
-        return await self.issuer.issue(
-            Authorization(
-                client=client,
-                claims=record.claims,
-                scopes=granted,
-                connector_id=record.connector_id,
-                nonce=record.nonce,
-                auth_time=ZERO_TIME,
-                family=family_of(record.id),
-                refresh_token=wire(record),
-            ),
+            nonce=record.nonce,
+            auth_time=ZERO_TIME,
+            family=family_of(record.id),
+            refresh_token=wire(record),
             always_identify=True,
         )
 
@@ -107,16 +99,18 @@ class RefreshTokenGrant(Grant):
             self._check(record, client)
             if superseded(record, session):
                 raise InvalidGrant(_WRONG)
-            _narrowed(record, form.get("scope", ""))
+            granted = _narrowed(record, form.get("scope", ""))
             standing = self.refresh_tokens.standing(record, secret)
             if standing == "stolen":
                 await self._revoke(record)
             if standing not in ("current", "repeat"):
                 raise InvalidGrant(_WRONG)
             opened = await self._connector(record, client)
+            # Before the token is spent on an answer that is a refusal.
+            await self.clients.check_audiences(client, granted)
             if standing == "repeat":
                 return record
-            identity = await self._ask_upstream(opened, record, session)
+            identity = await _ask_upstream(opened, record, session)
             try:
                 return await self._rotate(record, identity)
             except (_Overtaken, NotFound):
@@ -156,58 +150,12 @@ class RefreshTokenGrant(Grant):
         await self.refresh_tokens.revoke_family(record)
 
     async def _connector(self, record: RefreshToken, client: Client) -> OpenConnector:
-        connector_id = record.connector_id
-        if client.allowed_connectors and connector_id not in client.allowed_connectors:
-            raise InvalidGrant("Connector not allowed for this client.")
-        opened = self.connectors.peek(connector_id)
-        if opened is None:
-            try:
-                opened = await self.connectors.get(connector_id)
-            except NotFound:
-                raise InvalidGrant("Requested connector does not exist.") from None
-        allowed = opened.record.grant_types
-        if allowed and self.grant_type not in allowed:
-            raise InvalidGrant("Requested connector does not support this grant type.")
-        return opened
-
-    async def _ask_upstream(
-        self,
-        opened: OpenConnector,
-        record: RefreshToken,
-        session: OfflineSessions | None,
-    ) -> Identity | None:
-        connector = opened.connector
-        if not isinstance(connector, RefreshConnector):
-            return None
-        data = record.connector_data
-        if session is not None and session.connector_data:
-            data = session.connector_data
-        wanted = Scopes(
-            offline_access=oauth2_scopes.OFFLINE_ACCESS in record.scopes,
-            groups=oauth2_scopes.GROUPS in record.scopes,
-        )
-        known = identity_of(record.claims, data)
         try:
-            return await guarded(opened, connector.refresh(wanted, known))
-        except UpstreamError as error:
-            await self._keep(record, error.connector_data)
-            raise
-        except AccessDenied as refusal:
-            await self._keep(record, refusal.connector_data)
-            raise InvalidGrant(
-                refusal.description or "The user may not log in any more."
-            ) from None
-
-    async def _keep(self, record: RefreshToken, data: bytes) -> None:
-        """Store what the connector needs next time, though this time it failed."""
-        if not data:
-            return
-        user = (record.claims.user_id, record.connector_id)
-        await self.storage.offline_sessions.update_or_create(
-            *user,
-            change=lambda old: attrs.evolve(old, connector_data=data),
-            first=OfflineSessions(*user, connector_data=data),
-        )
+            return await self.policy.connector(
+                client, record.connector_id, self.grant_type
+            )
+        except NotAllowed as refused:
+            raise InvalidGrant(str(refused)) from None
 
     async def _rotate(
         self, record: RefreshToken, identity: Identity | None
@@ -245,6 +193,26 @@ class RefreshTokenGrant(Grant):
             return stored
 
         return await self.storage.unit(both)
+
+
+async def _ask_upstream(
+    opened: OpenConnector, record: RefreshToken, session: OfflineSessions | None
+) -> Identity | None:
+    connector = opened.connector
+    if not isinstance(connector, RefreshConnector):
+        return None
+    data = record.connector_data
+    if session is not None and session.connector_data:
+        data = session.connector_data
+    try:
+        return await guarded(
+            opened,
+            connector.refresh(wanted(record.scopes), identity_of(record.claims, data)),
+        )
+    except AccessDenied as refusal:
+        raise InvalidGrant(
+            refusal.description or "The user may not log in any more."
+        ) from None
 
 
 def _refreshed(old: Claims, identity: Identity | None) -> Claims:

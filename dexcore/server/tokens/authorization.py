@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from datetime import datetime
+from typing import Literal
 
 import attrs
 
@@ -18,7 +19,8 @@ class Authorization:
 
     ``family`` marks all tokens that come of one login, so that they can be revoked
     together; ``code`` is the authorization code they came of, ``refresh_token`` the one
-    to hand out with them.
+    to hand out with them.  With ``always_identify`` there is an ID token whatever the
+    scopes; with ``only`` there is that one token and no other (RFC 8693 section 2.2.1).
     """
 
     client: Client
@@ -31,6 +33,8 @@ class Authorization:
     family: str = ""
     code: str = ""
     refresh_token: str = ""
+    always_identify: bool = False
+    only: Literal["", "access_token", "id_token"] = ""
 
 
 def family_of(token_id: str) -> str:

@@ -18,6 +18,8 @@ from .authorization import Authorization, new_jti
 from .claims import ExtraClaims
 
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - a media type (RFC 9068 section 2.1)
+#: What the identifiers of token types begin with (RFC 8693 section 3).
+TOKEN_TYPE = "urn:ietf:params:oauth:token-type:"  # noqa: S105
 
 
 @attrs.frozen(eq=False)
@@ -35,29 +37,50 @@ class TokenIssuer:
     extra: ExtraClaims
     strict: bool = False
 
-    async def issue(
-        self, authorization: Authorization, *, always_identify: bool = False
-    ) -> dict[str, Any]:
-        """Return a token response (RFC 6749 section 5.1).
-
-        The ID token is part of it if ``openid`` was granted, or *always_identify*.
-        """
+    async def issue(self, authorization: Authorization) -> dict[str, Any]:
+        """Return a token response (RFC 6749 section 5.1)."""
         common = self._common(authorization)
         user = claims.about_the_user(authorization)
+        if authorization.only:
+            return await self._exchanged(authorization, common, user)
         access_token = await self._access_token(authorization, common, user)
         response: dict[str, Any] = {
             "access_token": access_token,
             "token_type": "bearer",
-            # The client's clock starts when the answer arrives, so a second less.
-            "expires_in": int(self.lifetime.total_seconds()) - 1,
+            "expires_in": self._expires_in(),
         }
         if authorization.refresh_token:
             response["refresh_token"] = authorization.refresh_token
-        if always_identify or OPENID in authorization.scopes:
+        if authorization.always_identify or OPENID in authorization.scopes:
             response["id_token"] = await self._id_token(
                 authorization, common, user, access_token
             )
         return response
+
+    async def _exchanged(
+        self,
+        authorization: Authorization,
+        common: dict[str, Any],
+        user: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Return the response of a token exchange (RFC 8693 section 2.2.1).
+
+        Whatever the type of the token, it is called ``access_token`` there.
+        """
+        if authorization.only == "id_token":
+            token = await self._sign(authorization, common, user, {})
+        else:
+            token = await self._access_token(authorization, common, user)
+        return {
+            "access_token": token,
+            "issued_token_type": TOKEN_TYPE + authorization.only,
+            "token_type": "bearer",
+            "expires_in": self._expires_in(),
+        }
+
+    def _expires_in(self) -> int:
+        # The client's clock starts when the answer arrives, so a second less.
+        return int(self.lifetime.total_seconds()) - 1
 
     def _common(self, authorization: Authorization) -> dict[str, Any]:
         issued = int(self.now().timestamp())
