@@ -23,6 +23,24 @@ staticClients:
   name: Example App
   secret: a-secret-of-the-example-app
 """
+# The other grants: a second connector, and a client that is a device.
+GRANTS = (
+    CONFIG.replace(
+        "oauth2: {",
+        "oauth2: {passwordConnector: pw, grantTypes: [authorization_code, password, "
+        "refresh_token, client_credentials, 'urn:ietf:params:oauth:grant-type:"
+        "device_code', 'urn:ietf:params:oauth:grant-type:token-exchange'], ",
+    ).replace(
+        "staticClients:",
+        "- {type: mockCallback, id: up, name: Upstream}\nstaticClients:",
+    )
+    + """- id: box
+  redirectURIs: [/dex/device/callback]
+  name: The Box
+  secret: a-secret-of-the-set-top-box
+"""
+)
+BOX = ("box", "a-secret-of-the-set-top-box")
 
 
 @pytest.fixture
@@ -71,6 +89,111 @@ async def test_a_refresh_is_one_transaction_and_two_signatures(sqlite, signature
     assert (await sqlite.refresh(token)).status == 200
     assert count.since[0] == 1
     assert len(signatures) - signed == 2
+
+
+@pytest.fixture
+async def granting(make_world, tmp_path):
+    return await make_world(GRANTS % (tmp_path / "dex.db"))
+
+
+async def begun(world):
+    """Return a device code; it is asked for once, as everybody asks."""
+    answer = await world.post("/dex/device/code", auth=BOX, scope="openid")
+    return json.loads(answer.text)
+
+
+async def poll(world, device_code):
+    return await world.post(
+        "/dex/token",
+        auth=BOX,
+        grant_type="urn:ietf:params:oauth:grant-type:device_code",
+        device_code=device_code,
+    )
+
+
+async def test_a_device_code_is_one_transaction(granting):
+    count = Count(granting)
+    await begun(granting)
+    assert count.since == (1, 2)
+
+
+async def test_a_poll_is_one_transaction(granting):
+    device_code = (await begun(granting))["device_code"]
+    for error in ("authorization_pending", "slow_down"):
+        count = Count(granting)
+        answer = await poll(granting, device_code)
+        assert json.loads(answer.text) == {"error": error}
+        assert count.since == (1, 2)
+
+
+async def test_the_poll_that_gets_tokens_is_one_transaction_and_two_signatures(
+    granting, signatures
+):
+    told = await begun(granting)
+    browser = granting.browser()
+    page = await browser.get("/dex/device")
+    entered = page.forms[0]["fields"] | {"user_code": told["user_code"]}
+    choice = await browser.follow(
+        await browser.post("/dex/device/auth/verify_code", data=entered)
+    )
+    [there] = [link for link in choice.links if "/auth/pw?" in link]
+    form = await browser.follow(await browser.get(there))
+    asked = await browser.follow(
+        await browser.post(form.url, data={"login": "jane", "password": "fox"})
+    )
+    yes = asked.forms[0]
+    landed = await browser.post(yes["action"], data=yes["fields"])
+    count = Count(granting)
+    assert (await browser.follow(landed)).status == 200
+    assert count.since[0] == 1  # the device is connected
+    count, signed = Count(granting), len(signatures)
+    assert (await poll(granting, told["device_code"])).status == 200
+    assert count.since[0] == 1
+    assert len(signatures) - signed == 2
+
+
+async def test_a_client_that_logs_in_as_itself_needs_no_query(granting, signatures):
+    for scope, number in (("", 1), ("openid", 2)):
+        count, signed = Count(granting), len(signatures)
+        answer = await granting.post(
+            "/dex/token", grant_type="client_credentials", scope=scope
+        )
+        assert answer.status == 200, answer.text
+        assert count.since == (0, 0)
+        assert len(signatures) - signed == number
+
+
+async def test_a_token_exchange_needs_no_query_and_one_signature(granting, signatures):
+    count, signed = Count(granting), len(signatures)
+    answer = await granting.post(
+        "/dex/token",
+        grant_type="urn:ietf:params:oauth:grant-type:token-exchange",
+        connector_id="up",
+        subject_token="of upstream",
+        subject_token_type="urn:ietf:params:oauth:token-type:id_token",
+        scope="openid",
+    )
+    assert answer.status == 200, answer.text
+    assert count.since == (0, 0)
+    assert len(signatures) - signed == 1
+
+
+@pytest.mark.parametrize(
+    ("scope", "number"), [("openid", 0), ("openid offline_access", 1)]
+)
+async def test_a_password_is_one_transaction_if_it_may_be_refreshed(
+    granting, scope, number
+):
+    count = Count(granting)
+    answer = await granting.post(
+        "/dex/token",
+        grant_type="password",
+        username="jane",
+        password="fox",
+        scope=scope,
+    )
+    assert answer.status == 200, answer.text
+    assert count.since[0] == number
 
 
 async def test_discovery_keys_userinfo_and_access_tokens_need_no_query(sqlite):

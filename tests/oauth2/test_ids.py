@@ -14,6 +14,7 @@ from dexcore.oauth2.ids import (
     new_hmac_key,
     new_id,
     new_user_code,
+    parse_user_code,
     random_bytes,
 )
 
@@ -62,6 +63,33 @@ def test_a_mac_key_is_51_ascii_bytes() -> None:
 def test_a_user_code_is_easy_to_type() -> None:
     letters = "[BCDFGHJKLMNPQRSTVWXZ]{4}"
     assert re.fullmatch(f"{letters}-{letters}", new_user_code())
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "BCDF-GHJK",
+        "bcdf-ghjk",
+        "BCDFGHJK",
+        " bcdf ghjk\n",
+        "BCDF\u2013GHJK",
+        "B.C.D.F.GHJK",
+    ],
+)
+def test_a_user_code_is_understood_however_it_is_typed(typed: str) -> None:
+    assert parse_user_code(typed) == "BCDF-GHJK"
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "BCDF-GHJ", "BCDF-GHJKL", "ABCD-FGHJ", "BCDF-GHJ1", "\uff22CDF-GHJK"]
+)
+def test_what_cannot_be_a_user_code_is_none(typed: str) -> None:
+    assert parse_user_code(typed) == ""
+
+
+def test_every_user_code_of_ours_is_understood() -> None:
+    code = new_user_code()
+    assert parse_user_code(code.lower()) == code
 
 
 def test_random_bytes_never_come_twice_however_many_are_asked_for() -> None:
