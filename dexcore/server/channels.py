@@ -188,7 +188,9 @@ class Channels:
         if isinstance(refusal, OAuthError):
             body = refusal.parameters()
         else:
-            body = {"error": "invalid_request", "error_description": str(refusal)}
+            # Whoever reads "invalid_request" does not try again.
+            error_code = "server_error" if refusal.status >= 500 else "invalid_request"
+            body = {"error": error_code, "error_description": str(refusal)}
         return answer_json(body, refusal.status, refusal.headers)
 
 

@@ -1,0 +1,547 @@
+"""Every policy on every way to tokens.
+
+The ways are those of the grants there are: a new grant fails here until it says how it
+is walked, and what each policy means for it.
+"""
+
+import json
+
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from dexcore import hookimpl
+from dexcore.connector import (
+    ConnectorType,
+    Identity,
+    PasswordConnector,
+    RefreshConnector,
+    TokenIdentityConnector,
+)
+from dexcore.errors import NotInRequiredGroups
+from dexcore.oauth2.subjects import encode_refresh
+from dexcore.server.channels import Channels
+from dexcore.server.granting import Granting, Tokens
+from dexcore.server.grants.grant import Grant
+from dexcore.server.tokens.authorization import Authorization
+from dexcore.server.tokens.devices import _LOGIN, APPROVED
+from dexcore.storage import (
+    AuthCode,
+    Claims,
+    Client,
+    DeviceToken,
+    RefreshToken,
+    UserIdentity,
+)
+
+GRANTS = sorted(
+    each.grant_type
+    for each in Grant.__subclasses__()
+    if each.__module__.startswith("dexcore.")
+)
+URN = "urn:ietf:params:oauth:grant-type:"
+CODE, REFRESH, PASSWORD = "authorization_code", "refresh_token", "password"
+CREDENTIALS, DEVICE, EXCHANGE = (
+    "client_credentials",
+    URN + "device_code",
+    (URN + "token-exchange"),
+)
+CALLBACK, DEVICE_CALLBACK = "http://127.0.0.1:5555/callback", "/dex/device/callback"
+SECRET = "a-secret-of-the-app-itself"
+SCOPE = "openid email offline_access"
+
+CONFIG = """
+issuer: http://127.0.0.1:5556/dex
+storage: {type: memory}
+web: {http: 127.0.0.1:5556}
+signer: {type: local, config: {algorithm: ES256, keysRotationPeriod: 6h}}
+oauth2:
+  skipApprovalScreen: true
+  passwordConnector: people
+  grantTypes: %s
+connectors:
+- {type: people, id: people, name: People%s}
+staticClients:
+- {id: stranger, name: S, secret: a-secret-of-a-stranger, redirectURIs: ['http://a/b']}
+sessions: {}
+"""
+
+
+class People(PasswordConnector, RefreshConnector, TokenIdentityConnector):
+    """One user, who is in the right groups or not."""
+
+    groups = True
+
+    def _who(self):
+        if not self.groups:
+            raise NotInRequiredGroups("You are not one of us.")
+        return Identity("jane-id", username="jane", connector_data=b"x")
+
+    async def login(self, scopes, username, password):
+        return self._who()
+
+    async def token_identity(self, token_type, token):
+        return self._who()
+
+    async def refresh(self, scopes, identity):
+        return self._who()
+
+
+@attrs.frozen
+class Nothing:
+    """No options."""
+
+
+class Plugin:
+    def __init__(self):
+        self.people = People()
+
+    @hookimpl
+    def dex_connector_types(self):
+        async def open_people(config, context):
+            return self.people
+
+        return [ConnectorType("people", Nothing, open_people)]
+
+
+# — the ways ---------------------------------------------------------------------------
+
+
+class House:
+    """A provider with one client; what it allows is changed before somebody comes."""
+
+    def __init__(self, world, plugin, client):
+        self.world, self.people, self.client = world, plugin.people, client
+        self.scope = SCOPE
+
+    async def token(self, grant_type, **form):
+        answer = await self.world.post(
+            "/dex/token", auth=(self.client.id, SECRET), grant_type=grant_type, **form
+        )
+        return json.loads(answer.text)
+
+    async def log_in(self, browser, form):
+        """Return what the browser is answered; the page that asks is answered too."""
+        landed = await browser.post(form, data={"login": "jane", "password": "x"})
+        if "/approval" in landed.headers.get("Location", ""):
+            yes = (await browser.follow(landed)).forms[0]
+            landed = await browser.post(yes["action"], data=yes["fields"])
+        return landed
+
+    def login(self, redirect_uri):
+        """Return a login that was good when it happened."""
+        return AuthCode(
+            "at-hand",
+            self.client.id,
+            redirect_uri,
+            scopes=tuple(self.scope.split()),
+            connector_id="people",
+            connector_data=b"x",
+            claims=Claims("jane-id", "jane"),
+            expiry=self.world.clock().replace(year=9999),
+        )
+
+
+def told(answer):
+    """Return what the browser, or the client by it, hears instead of a code."""
+    if answer.status in (302, 303) and "error=" in answer.location:
+        return {"error": answer.params["error"]}
+    return {"error": f"page {answer.status}"}
+
+
+async def from_the_login_page(house):
+    browser = house.world.browser()
+    form = await house.world.form(browser, client_id=house.client.id, scope=house.scope)
+    if form.status != 200:
+        return told(form)
+    landed = await house.log_in(browser, form.url)
+    if "code=" not in landed.headers.get("Location", ""):
+        return told(landed)
+    return await house.token(CODE, code=landed.params["code"], redirect_uri=CALLBACK)
+
+
+async def with_a_code_at_hand(house):
+    await house.world.storage.auth_codes.create(house.login(CALLBACK))
+    return await house.token(CODE, code="at-hand", redirect_uri=CALLBACK)
+
+
+async def from_the_device_page(house):
+    begun = await house.world.post(
+        "/dex/device/code", auth=(house.client.id, SECRET), scope=house.scope
+    )
+    if begun.status != 200:
+        return {"error": "page 404"} if begun.status == 404 else json.loads(begun.text)
+    codes = json.loads(begun.text)
+    browser = house.world.browser()
+    page = (await browser.get("/dex/device")).forms[0]
+    entered = page["fields"] | {"user_code": codes["user_code"]}
+    form = await browser.follow(await browser.post(page["action"], data=entered))
+    if form.status == 200 and "/login" in form.url:
+        landed = await browser.follow(await house.log_in(browser, form.url))
+        if landed.status != 200:
+            return told(landed)
+    elif form.status != 200:
+        return told(form)
+    return await house.token(DEVICE, device_code=codes["device_code"])
+
+
+async def with_an_approved_device(house):
+    login = house.login(DEVICE_CALLBACK)
+    await house.world.storage.device_tokens.create(
+        DeviceToken("d", APPROVED, _LOGIN.encode(login).decode(), login.expiry)
+    )
+    return await house.token(DEVICE, device_code="d")
+
+
+async def with_a_refresh_token_at_hand(house):
+    login, now = house.login(""), house.world.clock()
+    await house.world.storage.refresh_tokens.create(
+        RefreshToken(
+            "r",
+            login.client_id,
+            token="secret",
+            created_at=now,
+            last_used=now,
+            connector_id=login.connector_id,
+            connector_data=login.connector_data,
+            claims=login.claims,
+            scopes=login.scopes,
+        )
+    )
+    return await house.token(REFRESH, refresh_token=encode_refresh("r", "secret"))
+
+
+async def with_a_password(house):
+    return await house.token(PASSWORD, username="jane", password="x", scope=house.scope)
+
+
+async def as_itself(house):
+    scope = house.scope.replace(" offline_access", "")
+    return await house.token(CREDENTIALS, scope=scope)
+
+
+async def with_a_token(house):
+    return await house.token(
+        EXCHANGE,
+        connector_id="people",
+        subject_token="x",
+        subject_token_type="urn:ietf:params:oauth:token-type:id_token",
+        scope=house.scope,
+    )
+
+
+WAYS = {
+    CODE: [from_the_login_page, with_a_code_at_hand],
+    REFRESH: [with_a_refresh_token_at_hand],
+    DEVICE: [from_the_device_page, with_an_approved_device],
+    PASSWORD: [with_a_password],
+    CREDENTIALS: [as_itself],
+    EXCHANGE: [with_a_token],
+}
+
+
+# — the policies -----------------------------------------------------------------------
+
+
+@attrs.frozen
+class Rule:
+    """What is forbidden, how, and what each way then ends in.
+
+    ``expected`` maps a way to an error, "tokens", or "no refresh" (tokens, but none to
+    refresh them with).
+    """
+
+    expected: dict
+    without: str = ""  # a grant that the file leaves out
+    connector: str = ""  # what the file says about the connector
+    client: dict = attrs.Factory(dict)  # what the client is like
+    scope: str = SCOPE
+    outsider: bool = False
+    blocked: bool = False
+
+
+def every(**expected):
+    return expected
+
+
+RULES = {
+    "all is well": Rule(
+        every(
+            from_the_login_page="tokens",
+            with_a_code_at_hand="tokens",
+            with_a_refresh_token_at_hand="tokens",
+            from_the_device_page="tokens",
+            with_an_approved_device="tokens",
+            with_a_password="tokens",
+            as_itself="no refresh",
+            with_a_token="no refresh",
+        )
+    ),
+    "the connector is not among the client's": Rule(
+        every(
+            from_the_login_page="page 400",
+            with_a_code_at_hand="invalid_grant",
+            with_a_refresh_token_at_hand="invalid_grant",
+            from_the_device_page="page 400",
+            with_an_approved_device="invalid_grant",
+            with_a_password="invalid_grant",
+            as_itself="no refresh",  # nobody logs in
+            with_a_token="invalid_grant",
+        ),
+        client={"allowed_connectors": ("another",)},
+    ),
+    "the connector serves no grant of these": Rule(
+        every(
+            from_the_login_page="page 400",
+            with_a_code_at_hand="invalid_grant",
+            with_a_refresh_token_at_hand="invalid_grant",
+            from_the_device_page="page 400",
+            with_an_approved_device="invalid_grant",
+            with_a_password="invalid_request",
+            as_itself="no refresh",
+            with_a_token="invalid_request",
+        ),
+        connector=", grantTypes: [implicit]",
+    ),
+    "the connector does not serve refreshing": Rule(
+        every(
+            from_the_login_page="no refresh",
+            with_a_code_at_hand="no refresh",
+            with_a_refresh_token_at_hand="invalid_grant",
+            from_the_device_page="no refresh",
+            with_an_approved_device="no refresh",
+            with_a_password="no refresh",
+            as_itself="no refresh",
+            with_a_token="no refresh",
+        ),
+        connector=f", grantTypes: [{CODE}, {PASSWORD}, '{DEVICE}', '{EXCHANGE}']",
+    ),
+    "refreshing is switched off": Rule(
+        every(
+            from_the_login_page="no refresh",
+            with_a_code_at_hand="no refresh",
+            with_a_refresh_token_at_hand="unsupported_grant_type",
+            from_the_device_page="no refresh",
+            with_an_approved_device="no refresh",
+            with_a_password="no refresh",
+            as_itself="no refresh",
+            with_a_token="no refresh",
+        ),
+        without=REFRESH,
+    ),
+    "the user is in none of the required groups": Rule(
+        every(
+            from_the_login_page="page 403",
+            with_a_code_at_hand="tokens",  # the connector said yes a moment ago
+            with_a_refresh_token_at_hand="invalid_grant",
+            from_the_device_page="page 403",
+            with_an_approved_device="tokens",
+            with_a_password="invalid_grant",
+            as_itself="no refresh",
+            with_a_token="access_denied",
+        ),
+        outsider=True,
+    ),
+    "the user is blocked": Rule(
+        every(
+            from_the_login_page="access_denied",
+            with_a_code_at_hand="invalid_grant",
+            with_a_refresh_token_at_hand="invalid_grant",
+            from_the_device_page="access_denied",
+            with_an_approved_device="invalid_grant",
+            with_a_password="invalid_grant",
+            as_itself="no refresh",
+            with_a_token="invalid_grant",
+        ),
+        blocked=True,
+    ),
+    "a second factor is required": Rule(
+        every(
+            from_the_login_page="access_denied",
+            with_a_code_at_hand="tokens",  # no code is written without it
+            with_a_refresh_token_at_hand="tokens",  # nor is the first of a family
+            from_the_device_page="access_denied",
+            with_an_approved_device="tokens",
+            with_a_password="unauthorized_client",
+            as_itself="no refresh",
+            with_a_token="unauthorized_client",
+        ),
+        client={"mfa_chain": ("totp",)},
+    ),
+    "a scope is unknown": Rule(
+        every(
+            from_the_login_page="invalid_scope",
+            with_a_code_at_hand="invalid_scope",
+            with_a_refresh_token_at_hand="invalid_scope",
+            from_the_device_page="invalid_scope",
+            with_an_approved_device="invalid_scope",
+            with_a_password="invalid_request",
+            as_itself="invalid_scope",
+            with_a_token="no refresh",  # it is ignored
+        ),
+        scope=f"{SCOPE} everything",
+    ),
+    "the audience does not trust the client": Rule(
+        every(
+            from_the_login_page="invalid_scope",
+            with_a_code_at_hand="invalid_scope",
+            with_a_refresh_token_at_hand="invalid_scope",
+            from_the_device_page="invalid_scope",
+            with_an_approved_device="invalid_scope",
+            with_a_password="invalid_request",
+            as_itself="invalid_scope",
+            with_a_token="invalid_scope",
+        ),
+        scope=f"{SCOPE} audience:server:client_id:stranger",
+    ),
+    "the client has another secret": Rule(
+        every(
+            from_the_login_page="invalid_client",
+            with_a_code_at_hand="invalid_client",
+            with_a_refresh_token_at_hand="invalid_client",
+            from_the_device_page="invalid_client",
+            with_an_approved_device="invalid_client",
+            with_a_password="invalid_client",
+            as_itself="invalid_client",
+            with_a_token="invalid_client",
+        ),
+        client={"secret": "another-secret-than-it-sends"},
+    ),
+}
+
+
+@pytest.fixture
+def make_house(make_world):
+    async def make(rule):
+        grants = [f"'{each}'" for each in GRANTS if each != rule.without]
+        plugin = Plugin()
+        text = CONFIG % (f"[{', '.join(grants)}]", rule.connector)
+        world = await make_world(text, plugin, environ={"DEX_SESSIONS_ENABLED": "true"})
+        client = Client(
+            "app",
+            SECRET,
+            (CALLBACK, DEVICE_CALLBACK),
+            name="App",
+        )
+        client = attrs.evolve(client, **rule.client)
+        await world.storage.clients.create(client)
+        if rule.blocked:
+            until = world.clock() + timedelta(days=1)
+            user = UserIdentity("jane-id", "people", blocked_until=until)
+            await world.storage.user_identities.create(user)
+        plugin.people.groups = not rule.outsider
+        house = House(world, plugin, client)
+        house.scope = rule.scope
+        return house
+
+    return make
+
+
+@pytest.mark.parametrize("grant_type", GRANTS)
+def test_every_grant_says_how_it_is_walked(grant_type):
+    assert WAYS.get(grant_type), "enter its ways to tokens in this file"
+
+
+@pytest.mark.parametrize(
+    ("rule", "way"),
+    [
+        pytest.param(rule, way, id=f"{name}, {way.__name__}")
+        for name, rule in RULES.items()
+        for grant_type in GRANTS
+        for way in WAYS.get(grant_type, ())
+    ],
+)
+async def test_every_policy_holds_on_every_way(make_house, rule, way):
+    house = await make_house(rule)
+    answer = await way(house)
+    if "access_token" in answer:
+        outcome = "tokens" if "refresh_token" in answer else "no refresh"
+    else:
+        outcome = answer["error"]
+    assert outcome == rule.expected[way.__name__]
+    if outcome != "tokens" and way is not with_a_refresh_token_at_hand:
+        assert await house.world.storage.refresh_tokens.list() == []
+
+
+@pytest.mark.parametrize("grant_type", GRANTS)
+async def test_a_grant_that_is_switched_off_gets_nobody_tokens(make_house, grant_type):
+    for way in WAYS[grant_type]:
+        house = await make_house(Rule({}, without=grant_type))
+        answer = await way(house)
+        assert answer["error"] in ("unsupported_grant_type", "page 404")
+
+
+@pytest.mark.parametrize("grant_type", GRANTS)
+async def test_discovery_lists_what_is_on(make_house, grant_type):
+    house = await make_house(Rule({}, without=grant_type))
+    path = "/dex/.well-known/openid-configuration"
+    document = json.loads((await house.world.browser().get(path)).text)
+    assert document["grant_types_supported"] == [
+        each for each in GRANTS if each != grant_type
+    ]
+
+
+# — a grant that forgets ---------------------------------------------------------------
+
+
+@pytest.fixture
+def forgetful(make_house):
+    """Return what lets a grant that checks nothing at the token endpoint."""
+
+    class Forgetful(Grant):
+        grant_type = PASSWORD
+
+        def __init__(self, house):
+            self.house = house
+
+        async def authorize(self, form, client, address):
+            return Authorization(
+                client=client,
+                claims=Claims("jane-id", "jane"),
+                scopes=tuple(self.house.scope.split()),
+                connector_id="people",
+            )
+
+    async def answer(rule):
+        house = await make_house(rule)
+        parts = house.world.server.parts
+        endpoint = attrs.evolve(
+            Granting.of(parts, Tokens.of(parts)).endpoint,
+            grants={PASSWORD: Forgetful(house)},
+        )
+        app = web.Application()
+        app.router.add_post("/token", Channels(parts.pages).back(endpoint.exchange))
+        async with TestClient(TestServer(app)) as client:
+            proof = {"client_id": "app", "client_secret": SECRET}
+            form = proof | {"grant_type": PASSWORD}
+            return await (await client.post("/token", data=form)).json()
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "the connector is not among the client's",
+        "the connector serves no grant of these",
+        "the user is blocked",
+        "a second factor is required",
+        "a scope is unknown",
+        "the audience does not trust the client",
+    ],
+)
+async def test_what_a_grant_forgets_is_refused_at_the_end(forgetful, name):
+    assert "error" in await forgetful(RULES[name])
+
+
+async def test_a_grant_that_is_off_is_refused_at_the_end_too(forgetful):
+    answer = await forgetful(Rule({}, without=PASSWORD))
+    assert answer["error"] == "unauthorized_client"
+
+
+async def test_a_grant_that_forgets_nothing_that_matters_gets_through(forgetful):
+    assert "access_token" in await forgetful(RULES["all is well"])
