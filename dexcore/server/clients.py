@@ -46,19 +46,29 @@ class Clients:
             raise InvalidClient(_WRONG)
         return client
 
-    async def check_audiences(self, client: Client, scopes: Iterable[str]) -> None:
-        """Raise ``InvalidScope`` unless each audience asked for trusts *client*."""
+    async def check_audiences(
+        self,
+        client: Client,
+        scopes: Iterable[str],
+        within: Collections | None = None,
+    ) -> None:
+        """Raise ``InvalidScope`` unless each audience asked for trusts *client*.
+
+        *within* are the collections of a unit of work, if this is part of one.
+        """
+        storage = within or self.storage
         untrusted = [
             peer
             for peer in audiences(tuple(scopes))
-            if not await self._trusted_by(peer, client)
+            if not await _trusts(storage, peer, client)
         ]
         if untrusted:
             asked = quote_all(f"audience:server:client_id:{peer}" for peer in untrusted)
             raise InvalidScope(f"Client can't request scope(s) {asked}.")
 
-    async def _trusted_by(self, peer_id: str, client: Client) -> bool:
-        if peer_id == client.id:
-            return True
-        peer = await self.storage.clients.find(peer_id)
-        return peer is not None and client.id in peer.trusted_peers
+
+async def _trusts(storage: Collections, peer_id: str, client: Client) -> bool:
+    if peer_id == client.id:
+        return True
+    peer = await storage.clients.find(peer_id)
+    return peer is not None and client.id in peer.trusted_peers

@@ -107,7 +107,9 @@ class Granting:
         return cls(
             policy,
             failed_logins,
-            TokenEndpoint(parts.clients, grants, policy, tokens.issuer, parts.audit),
+            TokenEndpoint(
+                parts.clients, grants, parts.storage, tokens.issuer, parts.audit
+            ),
             _device(parts, policy) if DEVICE_CODE in grants else None,
         )
 
@@ -161,9 +163,9 @@ def _grants(
         AuthorizationCodeGrant(
             storage, connectors, policy, tokens.refresh, audit, parts.now
         ),
-        RefreshTokenGrant(storage, parts.clients, policy, tokens.refresh, audit),
+        RefreshTokenGrant(storage, policy, tokens.refresh, audit),
         DeviceCodeGrant(storage, connectors, policy, parts.now),
-        ClientCredentialsGrant(),
+        ClientCredentialsGrant(policy),
         PasswordGrant(
             storage,
             parts.clients,

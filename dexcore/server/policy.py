@@ -1,8 +1,8 @@
 """Who may get tokens, and how: every way to a token asks here.
 
 The pages ask before somebody logs in and before a code is written; the grants ask
-before they trouble a connector.  The token endpoint asks once more, about whatever a
-grant has come to, before anything is signed: what a grant forgets is refused there.
+before they trouble a connector and before they spend a code.  What a grant forgets is
+refused by the token endpoint, which signs nothing that was not allowed here.
 """
 
 from __future__ import annotations
@@ -165,11 +165,6 @@ class Policy:
         if self.needs_second_factor(client, connector_id):
             raise UnauthorizedClient(_SECOND_FACTOR)
 
-    async def check_user(self, user_id: str, connector_id: str) -> None:
-        """Raise ``InvalidGrant`` if the user is blocked."""
-        if await self._is_blocked(user_id, connector_id):
-            raise InvalidGrant(_BLOCKED)
-
     async def check_login(self, request: AuthRequest, client: Client) -> None:
         """Raise ``AccessDenied`` if the login of *request* must not end in a code."""
         if not request.mfa_validated and self.needs_second_factor(
@@ -178,13 +173,17 @@ class Policy:
             raise AccessDenied(
                 "A second factor is required, and this server cannot ask for it."
             )
-        if await self._is_blocked(request.claims.user_id, request.connector_id):
+        if await self._is_blocked(
+            self.storage, request.claims.user_id, request.connector_id
+        ):
             raise AccessDenied(_BLOCKED)
 
-    async def _is_blocked(self, user_id: str, connector_id: str) -> bool:
+    async def _is_blocked(
+        self, collections: Collections, user_id: str, connector_id: str
+    ) -> bool:
         if not self.remembers:
             return False
-        user = await self.storage.user_identities.find(user_id, connector_id)
+        user = await collections.user_identities.find(user_id, connector_id)
         return user is not None and user.blocked_until > self.now()
 
     # — tokens -------------------------------------------------------------------------
@@ -209,23 +208,35 @@ class Policy:
             return None
         return self.refresh_tokens.made_from(login)
 
-    async def check(
-        self, authorization: Authorization, grant_type: str, *, attended: bool
-    ) -> None:
-        """Raise the refusal unless tokens may be issued: the last word.
+    async def allow(
+        self,
+        collections: Collections,
+        authorization: Authorization,
+        grant_type: str,
+        *,
+        attended: bool,
+    ) -> Authorization:
+        """Return *authorization*, allowed, or raise the refusal.
 
-        *attended*: the end user was at a browser, where everything could be asked.
+        *collections* are the storage's, or those of a unit of work that this is a part
+        of; *attended*: the end user was at a browser, where everything could be asked.
         """
         if grant_type not in self.grant_types:
             raise UnauthorizedClient("This grant type is not switched on.")
         unknown = scopes.unknown(authorization.scopes)
         if unknown:
             raise InvalidScope(f"Unrecognized scope(s) {quote_all(unknown)}")
-        await self.clients.check_audiences(authorization.client, authorization.scopes)
+        await self.clients.check_audiences(
+            authorization.client, authorization.scopes, collections
+        )
         if authorization.connector_id:
-            await self._check_for_somebody(authorization, grant_type, attended)
+            self._check_connector(authorization, grant_type, attended)
+            user = authorization.claims.user_id, authorization.connector_id
+            if await self._is_blocked(collections, *user):
+                raise InvalidGrant(_BLOCKED)
+        return attrs.evolve(authorization, allowed=True)
 
-    async def _check_for_somebody(
+    def _check_connector(
         self, authorization: Authorization, grant_type: str, attended: bool
     ) -> None:
         client, connector_id = authorization.client, authorization.connector_id
@@ -236,7 +247,6 @@ class Policy:
             raise InvalidGrant(_WHY["grant"])
         if not attended:
             self.check_unattended(client, connector_id)
-        await self.check_user(authorization.claims.user_id, connector_id)
 
 
 def _allows(client: Client, connector_id: str) -> bool:

@@ -4,9 +4,11 @@ The ways are those of the grants there are: a new grant fails here until it says
 is walked, and what each policy means for it.
 """
 
+import ast
 import json
 
 from datetime import timedelta
+from pathlib import Path
 
 import attrs
 import pytest
@@ -24,6 +26,7 @@ from dexcore.connector import (
 )
 from dexcore.errors import NotInRequiredGroups
 from dexcore.oauth2.subjects import encode_refresh
+from dexcore.server import granting
 from dexcore.server.channels import Channels
 from dexcore.server.granting import Granting, Tokens
 from dexcore.server.grants.grant import Grant
@@ -38,6 +41,7 @@ from dexcore.storage import (
     UserIdentity,
 )
 
+SERVER = Path(granting.__file__).parent
 GRANTS = sorted(
     each.grant_type
     for each in Grant.__subclasses__()
@@ -441,6 +445,16 @@ def make_house(make_world):
     return make
 
 
+def test_nobody_but_the_policy_says_what_is_allowed():
+    said = {
+        file.name
+        for file in SERVER.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.keyword) and node.arg == "allowed"
+    }
+    assert said == {"policy.py"}
+
+
 @pytest.mark.parametrize("grant_type", GRANTS)
 def test_every_grant_says_how_it_is_walked(grant_type):
     assert WAYS.get(grant_type), "enter its ways to tokens in this file"
@@ -495,8 +509,8 @@ def forgetful(make_house):
     class Forgetful(Grant):
         grant_type = PASSWORD
 
-        def __init__(self, house):
-            self.house = house
+        def __init__(self, house, policy):
+            self.house, self.policy = house, policy
 
         async def authorize(self, form, client, address):
             return Authorization(
@@ -509,10 +523,10 @@ def forgetful(make_house):
     async def answer(rule):
         house = await make_house(rule)
         parts = house.world.server.parts
-        endpoint = attrs.evolve(
-            Granting.of(parts, Tokens.of(parts)).endpoint,
-            grants={PASSWORD: Forgetful(house)},
-        )
+        tokens = Tokens.of(parts)
+        ours = Granting.of(parts, tokens)
+        forgetful = Forgetful(house, ours.policy)
+        endpoint = attrs.evolve(ours.endpoint, grants={PASSWORD: forgetful})
         app = web.Application()
         app.router.add_post("/token", Channels(parts.pages).back(endpoint.exchange))
         async with TestClient(TestServer(app)) as client:

@@ -26,8 +26,8 @@ from ..audit import Audit
 from ..connectors import Connectors
 from ..policy import Policy
 from ..tokens.authorization import Authorization, family_of
-from ..tokens.refresh import RefreshTokens, keep, wire
-from .grant import Form, Grant, required, traded
+from ..tokens.refresh import RefreshTokens, keep
+from .grant import Form, Grant, authorization_for, required, traded
 
 _WRONG = "Invalid or expired code parameter."
 
@@ -54,12 +54,13 @@ class AuthorizationCodeGrant(Grant):
         redirect_uri = form.get("redirect_uri", "")
         verifier = form.get("code_verifier", "")
 
-        async def trade(
-            collections: Collections,
-        ) -> tuple[AuthCode, RefreshToken | None]:
+        async def trade(collections: Collections) -> Authorization:
             code = await collections.auth_codes.get(code_id)
             self._check(code, client, redirect_uri, verifier)
             refresh_token = self.policy.refresh_token(code)
+            authorization = await self.allowed(
+                authorization_for(code, client, refresh_token, code.id), collections
+            )
             # The verb that decides; what follows only adds.
             await collections.auth_codes.take(code_id)
             await collections.spent_codes.create(
@@ -67,14 +68,13 @@ class AuthorizationCodeGrant(Grant):
             )
             if refresh_token is not None:
                 await keep(collections, refresh_token, code)
-            return code, refresh_token
+            return authorization
 
         try:
-            code, refresh_token = await traded(self.storage, self.connectors, trade)
+            return await traded(self.storage, self.connectors, trade)
         except NotFound:
             await self._used_before(code_id, client, verifier)
             raise InvalidGrant(_WRONG) from None
-        return _authorization(code, client, refresh_token)
 
     def _check(
         self, code: AuthCode, client: Client, redirect_uri: str, verifier: str
@@ -130,23 +130,6 @@ class AuthorizationCodeGrant(Grant):
             await self.refresh_tokens.revocations.revoke(
                 spent.handle, spent.expiry + timedelta(minutes=1)
             )
-
-
-def _authorization(
-    code: AuthCode, client: Client, refresh_token: RefreshToken | None
-) -> Authorization:
-    return Authorization(
-        client=client,
-        claims=code.claims,
-        scopes=code.scopes,
-        connector_id=code.connector_id,
-        nonce=code.nonce,
-        auth_time=code.auth_time,
-        session_id=code.session_id,
-        family=family_of(refresh_token.id if refresh_token else code.id),
-        code=code.id,
-        refresh_token=wire(refresh_token) if refresh_token else "",
-    )
 
 
 def _proves(challenge: PKCE, verifier: str) -> bool:

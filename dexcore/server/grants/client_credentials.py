@@ -11,6 +11,7 @@ from ...oauth2 import scopes
 from ...oauth2.grant_types import CLIENT_CREDENTIALS
 from ...oauth2.words import quote_all
 from ...storage import Claims, Client
+from ..policy import Policy
 from ..tokens.authorization import Authorization
 from .grant import Form, Grant
 
@@ -25,6 +26,8 @@ class ClientCredentialsGrant(Grant):
     """
 
     grant_type: ClassVar = CLIENT_CREDENTIALS
+
+    policy: Policy
 
     async def authorize(
         self, form: Form, client: Client, address: str

@@ -18,10 +18,10 @@ from ...errors import (
 )
 from ...oauth2 import pkce
 from ...oauth2.grant_types import DEVICE_CODE
-from ...storage import AuthCode, Client, Collections, DeviceToken, RefreshToken, Storage
+from ...storage import Client, Collections, DeviceToken, Storage
 from ..connectors import Connectors
 from ..policy import Policy
-from ..tokens.authorization import Authorization, family_of
+from ..tokens.authorization import Authorization
 from ..tokens.devices import (
     APPROVED,
     DENIED,
@@ -30,8 +30,8 @@ from ..tokens.devices import (
     login_of,
     polled,
 )
-from ..tokens.refresh import keep, wire
-from .grant import Form, Grant, traded
+from ..tokens.refresh import keep
+from .grant import Form, Grant, authorization_for, traded
 
 _WRONG = "Invalid Device code."
 
@@ -59,7 +59,7 @@ class DeviceCodeGrant(Grant):
 
         async def poll(
             collections: Collections,
-        ) -> tuple[AuthCode, RefreshToken | None] | AuthorizationPending:
+        ) -> Authorization | AuthorizationPending:
             record, too_soon = await self._asked(collections, device_code, client)
             if record.status == PENDING:
                 # Returned and not raised: the poll itself must be stored.
@@ -67,11 +67,14 @@ class DeviceCodeGrant(Grant):
             pkce.verify(record.pkce, verifier)
             login = login_of(record)
             refresh_token = self.policy.refresh_token(login)
+            authorization = await self.allowed(
+                authorization_for(login, client, refresh_token), collections
+            )
             # The verb that decides; what follows only adds.
             await collections.device_tokens.take(device_code)
             if refresh_token is not None:
                 await keep(collections, refresh_token, login)
-            return login, refresh_token
+            return authorization
 
         try:
             outcome = await traded(self.storage, self.connectors, poll)
@@ -79,8 +82,7 @@ class DeviceCodeGrant(Grant):
             raise InvalidRequest(_WRONG) from None
         if isinstance(outcome, AuthorizationPending):
             raise outcome
-        login, refresh_token = outcome
-        return _authorization(login, client, refresh_token)
+        return outcome
 
     async def _asked(
         self, collections: Collections, device_code: str, client: Client
@@ -106,19 +108,3 @@ class DeviceCodeGrant(Grant):
 
         record = await collections.device_tokens.update(device_code, change=ask)
         return record, too_soon
-
-
-def _authorization(
-    login: AuthCode, client: Client, refresh_token: RefreshToken | None
-) -> Authorization:
-    return Authorization(
-        client=client,
-        claims=login.claims,
-        scopes=login.scopes,
-        connector_id=login.connector_id,
-        nonce=login.nonce,
-        auth_time=login.auth_time,
-        session_id=login.session_id,
-        family=family_of(refresh_token.id if refresh_token else login.id),
-        refresh_token=wire(refresh_token) if refresh_token else "",
-    )

@@ -15,11 +15,11 @@ from ...errors import (
     OAuthError,
     UnsupportedGrantType,
 )
+from ...storage import Collections
 from ..audit import Audit
 from ..channels import answer_json, read_form
 from ..clients import Clients
 from ..middleware import ADDRESS
-from ..policy import Policy
 from ..tokens.issuer import TokenIssuer
 from .grant import Form, Grant
 
@@ -32,7 +32,7 @@ class TokenEndpoint:
 
     clients: Clients
     grants: Mapping[str, Grant]
-    policy: Policy
+    storage: Collections
     issuer: TokenIssuer
     audit: Audit
 
@@ -51,9 +51,7 @@ class TokenEndpoint:
             authorization = await grant.authorize(
                 form, client, request.get(ADDRESS) or ""
             )
-            await self.policy.check(
-                authorization, grant.grant_type, attended=grant.attended
-            )
+            authorization = await grant.allowed(authorization, self.storage)
         except AuthorizationPending as pending:
             # A device asks every few seconds: that is nothing to write down.
             return answer_json(pending.parameters(), pending.status)

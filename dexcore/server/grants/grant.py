@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar, TypeVar
 
 from ...errors import InvalidGrant, InvalidRequest, NotFound
-from ...storage import Client, Collections, Storage
+from ...storage import AuthCode, Client, Collections, RefreshToken, Storage
 from ..connectors import Connectors, OpenConnector
 from ..policy import ConnectorNeeded, NotAllowed, Policy
-from ..tokens.authorization import Authorization
+from ..tokens.authorization import Authorization, family_of
+from ..tokens.refresh import wire
 
 T = TypeVar("T")
 
@@ -29,6 +30,8 @@ class Grant(ABC):
     #: Whether the end user was at a browser, which asks for a second factor.
     attended: ClassVar[bool] = False
 
+    policy: Policy
+
     @abstractmethod
     async def authorize(
         self, form: Form, client: Client, address: str
@@ -37,6 +40,19 @@ class Grant(ABC):
 
         *address* is where the request came from.
         """
+
+    async def allowed(
+        self, authorization: Authorization, collections: Collections
+    ) -> Authorization:
+        """Return *authorization* as the policy allows it, or raise the refusal.
+
+        Whoever has something to spend asks before; the endpoint asks for all others.
+        """
+        if authorization.allowed:
+            return authorization
+        return await self.policy.allow(
+            collections, authorization, self.grant_type, attended=self.attended
+        )
 
 
 def required(form: Form, name: str) -> str:
@@ -61,6 +77,27 @@ async def connector_named(
         if refused.why == "client":
             raise InvalidGrant(str(refused)) from None
         raise InvalidRequest(str(refused)) from None
+
+
+def authorization_for(
+    login: AuthCode,
+    client: Client,
+    refresh_token: RefreshToken | None = None,
+    code: str = "",
+) -> Authorization:
+    """Return what *login* entitles *client* to, as a code and its like record it."""
+    return Authorization(
+        client=client,
+        claims=login.claims,
+        scopes=login.scopes,
+        connector_id=login.connector_id,
+        nonce=login.nonce,
+        auth_time=login.auth_time,
+        session_id=login.session_id,
+        family=family_of(refresh_token.id if refresh_token else login.id),
+        code=code,
+        refresh_token=wire(refresh_token) if refresh_token else "",
+    )
 
 
 async def traded(

@@ -25,16 +25,16 @@ from ...oauth2 import scopes
 from ...oauth2.grant_types import PASSWORD
 from ...oauth2.ids import new_id
 from ...oauth2.words import quote_all
-from ...storage import AuthCode, Client, Collections, RefreshToken, Storage
+from ...storage import AuthCode, Client, Collections, Storage
 from ..audit import Audit, user
 from ..clients import Clients
 from ..connectors import Connectors, OpenConnector, guarded
 from ..guard import Guard, account
 from ..identity import claims_of, wanted
 from ..policy import Policy
-from ..tokens.authorization import Authorization, family_of
-from ..tokens.refresh import keep, wire
-from .grant import Form, Grant, connector_named, required, traded
+from ..tokens.authorization import Authorization
+from ..tokens.refresh import keep
+from .grant import Form, Grant, authorization_for, connector_named, required, traded
 
 
 @attrs.frozen(eq=False)
@@ -64,7 +64,6 @@ class PasswordGrant(Grant):
         identity = await self._checked(
             opened, wanted(asked), client, address, username, password
         )
-        await self.policy.check_user(identity.user_id, self.connector_id)
         login = AuthCode(
             id=new_id(),
             client_id=client.id,
@@ -74,16 +73,9 @@ class PasswordGrant(Grant):
             connector_data=identity.connector_data,
             claims=claims_of(identity),
         )
-        refresh_token = await self._refresh_token(login)
-        return Authorization(
-            client=client,
-            claims=login.claims,
-            scopes=asked,
-            connector_id=self.connector_id,
-            nonce=login.nonce,
-            family=family_of(refresh_token.id if refresh_token else login.id),
-            refresh_token=wire(refresh_token) if refresh_token else "",
-        )
+        if scopes.OFFLINE_ACCESS not in asked:
+            return authorization_for(login, client)
+        return await self._with_refresh_token(login, client)
 
     async def _scopes(self, form: Form, client: Client) -> tuple[str, ...]:
         """Return what is asked for; clients of dex know ``invalid_request`` here."""
@@ -139,15 +131,18 @@ class PasswordGrant(Grant):
         )
         return identity
 
-    async def _refresh_token(self, login: AuthCode) -> RefreshToken | None:
-        async def store(collections: Collections) -> RefreshToken | None:
+    async def _with_refresh_token(
+        self, login: AuthCode, client: Client
+    ) -> Authorization:
+        async def store(collections: Collections) -> Authorization:
             refresh_token = self.policy.refresh_token(login)
+            authorization = await self.allowed(
+                authorization_for(login, client, refresh_token), collections
+            )
             if refresh_token is not None:
                 await keep(collections, refresh_token, login)
-            return refresh_token
+            return authorization
 
-        if scopes.OFFLINE_ACCESS not in login.scopes:
-            return None
         return await traded(self.storage, self.connectors, store)
 
     def _refused(self, client: Client, reason: str, username: str) -> None:

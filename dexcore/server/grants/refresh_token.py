@@ -36,7 +36,6 @@ from ...storage import (
     Storage,
 )
 from ..audit import Audit
-from ..clients import Clients
 from ..connectors import OpenConnector, guarded
 from ..identity import claims_of, identity_of, wanted
 from ..policy import NotAllowed, Policy
@@ -60,7 +59,6 @@ class RefreshTokenGrant(Grant):
     attended: ClassVar = True  # when the first of the family was issued
 
     storage: Storage
-    clients: Clients
     policy: Policy
     refresh_tokens: RefreshTokens
     audit: Audit
@@ -77,29 +75,18 @@ class RefreshTokenGrant(Grant):
         refresh_id, secret = subjects.decode_refresh(required(form, "refresh_token"))
         turn = self._turns.setdefault(refresh_id, asyncio.Lock())
         async with turn:
-            record = await self._traded(refresh_id, secret, client, form)
-        return Authorization(
-            client=client,
-            claims=record.claims,
-            scopes=_narrowed(record, form.get("scope", "")),
-            connector_id=record.connector_id,
-            nonce=record.nonce,
-            auth_time=ZERO_TIME,
-            family=family_of(record.id),
-            refresh_token=wire(record),
-            always_identify=True,
-        )
+            return await self._traded(refresh_id, secret, client, form)
 
     async def _traded(
         self, refresh_id: str, secret: str, client: Client, form: Form
-    ) -> RefreshToken:
-        """Return the record to answer with: rotated, or as it was in the interval."""
+    ) -> Authorization:
+        """Return what the record stands for: rotated, or as it was in the interval."""
         for _ in range(_TRIES):
             record, session = await self._read(refresh_id)
             self._check(record, client)
             if superseded(record, session):
                 raise InvalidGrant(_WRONG)
-            granted = _narrowed(record, form.get("scope", ""))
+            before = _authorization(record, client, form)
             standing = self.refresh_tokens.standing(record, secret)
             if standing == "stolen":
                 await self._revoke(record)
@@ -107,14 +94,17 @@ class RefreshTokenGrant(Grant):
                 raise InvalidGrant(_WRONG)
             opened = await self._connector(record, client)
             # Before the token is spent on an answer that is a refusal.
-            await self.clients.check_audiences(client, granted)
+            allowed = await self.allowed(before, self.storage)
             if standing == "repeat":
-                return record
+                return allowed
             identity = await _ask_upstream(opened, record, session)
             try:
-                return await self._rotate(record, identity)
+                record = await self._rotate(record, identity)
             except (_Overtaken, NotFound):
                 continue
+            return attrs.evolve(
+                allowed, claims=record.claims, refresh_token=wire(record)
+            )
         raise InvalidGrant(_WRONG)
 
     async def _read(
@@ -193,6 +183,20 @@ class RefreshTokenGrant(Grant):
             return stored
 
         return await self.storage.unit(both)
+
+
+def _authorization(record: RefreshToken, client: Client, form: Form) -> Authorization:
+    return Authorization(
+        client=client,
+        claims=record.claims,
+        scopes=_narrowed(record, form.get("scope", "")),
+        connector_id=record.connector_id,
+        nonce=record.nonce,
+        auth_time=ZERO_TIME,
+        family=family_of(record.id),
+        refresh_token=wire(record),
+        always_identify=True,
+    )
 
 
 async def _ask_upstream(

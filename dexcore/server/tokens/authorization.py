@@ -21,6 +21,7 @@ class Authorization:
     together; ``code`` is the authorization code they came of, ``refresh_token`` the one
     to hand out with them.  With ``always_identify`` there is an ID token whatever the
     scopes; with ``only`` there is that one token and no other (RFC 8693 section 2.2.1).
+    ``allowed`` is for the policy to say, and for nobody else.
     """
 
     client: Client
@@ -35,6 +36,7 @@ class Authorization:
     refresh_token: str = ""
     always_identify: bool = False
     only: Literal["", "access_token", "id_token"] = ""
+    allowed: bool = False
 
 
 def family_of(token_id: str) -> str:
