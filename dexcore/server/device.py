@@ -161,7 +161,7 @@ class DevicePages:
             raise WrongRequest("Request was missing parameters")
         if not self._confirmed(request, user_code):
             raise WrongRequest(
-                "The code of a device was not typed in in this browser. Please start "
+                "No device code was entered in this browser. Please start "
                 "again at the page that your device names."
             )
         try:

@@ -1,12 +1,14 @@
 """People click through the example app in a real browser."""
 
 import asyncio
+import os
 import re
 import signal
 import sys
 
 from pathlib import Path
 
+import aiohttp
 import attrs
 import pytest
 import pytest_asyncio
@@ -291,3 +293,86 @@ async def test_on_a_phone_every_page_fits(open_page, site):
     await fits()
 
     assert len(set(seen)) >= 7, seen
+
+
+# — A device that has no browser -------------------------------------------------------
+
+
+async def begin_a_device(site: Site) -> dict[str, str]:
+    """Ask for codes, as the command line client does on a machine without a browser."""
+    form = {"client_id": "cli", "scope": "openid email"}
+    codes = f"{site.issuer}/device/code"
+    async with aiohttp.request("POST", codes, data=form) as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.json()
+
+
+async def poll(site: Site, codes: dict[str, str]) -> dict[str, str]:
+    form = {
+        "client_id": "cli",
+        "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
+        "device_code": codes["device_code"],
+    }
+    token = f"{site.issuer}/token"
+    async with aiohttp.request("POST", token, data=form) as answer:
+        return await answer.json()
+
+
+async def show(page: Page, name: str) -> None:
+    """See that the page fits, and keep a picture of it for who wants to look."""
+    await page.wait_for_load_state("load")
+    wide = await page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= page.viewport_size["width"], f"{page.url} is {wide} pixels wide"
+    if folder := os.environ.get("DEXCORE_TEST_PICTURES"):
+        await page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_somebody_connects_a_device(open_page, site, width, colours):
+    look = {"viewport": {"width": width, "height": 720}, "color_scheme": colours}
+    page = await open_page(java_script_enabled=False, **look)
+    codes = await begin_a_device(site)
+    heading = page.get_by_role("heading", level=1)
+
+    async def seen(name: str) -> None:
+        await show(page, f"device-{name}-{width}-{colours}")
+
+    await page.goto(codes["verification_uri"])
+    code = page.get_by_label("Code")
+    await expect(code).to_be_focused()
+    await code.fill("BBBB-BBBB")
+    await press(page, "Continue")
+    await expect(page.get_by_role("alert")).to_contain_text("wrong or has expired")
+    await expect(code).to_have_value("BBBB-BBBB")
+    await seen("wrong")
+    await page.goto(codes["verification_uri_complete"])
+    await expect(code).to_have_value(codes["user_code"])
+    await seen("code")
+    await press(page, "Continue")
+    await page.get_by_role("link", name="Log in with Example", exact=True).click()
+    await expect(heading).to_contain_text("Grant access to")
+    await seen("agree")
+    assert (await poll(site, codes))["error"] == "authorization_pending"
+    await press(page, "Grant access")
+    await expect(heading).to_have_text("Device connected")
+    await seen("connected")
+    assert "access_token" in await poll(site, codes)
+    await page.reload()
+    await expect(page.locator("main")).to_contain_text("No device code was entered")
+    await seen("error")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_somebody_refuses_a_device(open_page, site, width):
+    page = await open_page(viewport={"width": width, "height": 720})
+    codes = await begin_a_device(site)
+    await page.goto(codes["verification_uri_complete"])
+    await press(page, "Continue")
+    await page.get_by_role("link", name="Log in with Example", exact=True).click()
+    await press(page, "Cancel")
+    await expect(page.get_by_role("heading", level=1)).to_have_text(
+        "Device not connected"
+    )
+    await show(page, f"device-denied-{width}")
+    assert (await poll(site, codes))["error"] == "access_denied"
