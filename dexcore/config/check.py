@@ -17,6 +17,7 @@ from .convert import examine
 from .document import Section
 from .findings import Findings, Path
 from .flags import Flags
+from .grants import check_grants
 from .load import Reading, read
 from .model import Config, Plugged
 from .problems import ConfigProblems, Position, Problem, problem, suggest
@@ -112,6 +113,7 @@ def _check_references(config: Config, flags: Flags, found: Findings) -> None:
             'Add connectors, or "enablePasswordDB: true".',
         )
     _check_clients(config, found)
+    check_grants(config, found)
     _check_subjects(config, found)
     _check_connector_types(config, found)
 
@@ -131,7 +133,11 @@ def _check_clients(config: Config, found: Findings) -> None:
                         f'no static client has the id "{name}"',
                         suggest(name, clients, "Add it, or make it through the API."),
                     )
-        if not client.redirect_uris and not client.public:
+        if (
+            not client.redirect_uris
+            and not client.public
+            and client.client_credentials_claims is None
+        ):
             found.warn(
                 ("staticClients", index, "redirectURIs"),
                 f'the client "{client.id}" has no redirectURIs, so nobody can log in',

@@ -99,6 +99,35 @@ UNWISE = {
         "gives passwords to clients",
         "device grant",
     ),
+    "password-grant-without-connector": (
+        BASE + "oauth2: {grantTypes: [authorization_code, password]}\n",
+        "5:43",
+        "no connector checks passwords",
+        "passwordConnector",
+    ),
+    "password-connector-without-grant": (
+        BASE + "oauth2: {passwordConnector: local, grantTypes: [refresh_token]}\n",
+        "5:29",
+        "passwordConnector has no effect",
+        "add password",
+    ),
+    "claims-of-a-public-client": (
+        BASE
+        + "oauth2: {grantTypes: [client_credentials]}\n"
+        + "staticClients:\n"
+        + "- {id: a, name: A, public: true, clientCredentialsClaims: {groups: [x]}}\n",
+        "7:34",
+        "a public client cannot log in as itself",
+        "Give it a secret",
+    ),
+    "claims-of-a-grant-that-is-off": (
+        BASE
+        + "staticClients:\n- {id: a, name: A, secret: 0123456789abcdef, "
+        + "clientCredentialsClaims: {groups: [x]}}\n",
+        "6:46",
+        "the grant client_credentials is off",
+        "DEX_CLIENT_CREDENTIAL_GRANT_ENABLED_BY_DEFAULT",
+    ),
     "open-api": (
         BASE + "grpc: {addr: '0.0.0.0:5557'}\n",
         "5:14",
@@ -193,6 +222,23 @@ def test_an_unwise_choice_is_a_warning(
     assert str(problem).startswith(f"dex.yaml:{place}: warning: ")
     assert message in problem.message
     assert remedy in problem.remedy
+
+
+def test_a_password_connector_that_does_not_serve_the_grant_is_a_warning() -> None:
+    mock = "{type: mockPassword, id: pw, name: P, grantTypes: [refresh_token]}"
+    oauth2 = "oauth2: {passwordConnector: pw}\n"
+    problems = found(BASE + f"connectors: [{mock}]\n" + oauth2)
+    [problem] = [each for each in problems if "does not serve" in each.message]
+    assert "Add password to its grantTypes" in problem.remedy
+
+
+def test_a_client_that_only_logs_in_as_itself_needs_no_redirect_uri() -> None:
+    text = (
+        BASE
+        + "oauth2: {grantTypes: [client_credentials]}\n"
+        + client(redirectURIs=[], clientCredentialsClaims={"groups": ["robots"]})
+    )
+    assert found(text) == []
 
 
 def test_an_unencrypted_session_cookie_is_a_warning() -> None:

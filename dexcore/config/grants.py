@@ -1,0 +1,61 @@
+"""What a file says about grants that cannot be meant: a part of ``dexcore check``."""
+
+from __future__ import annotations
+
+from ..oauth2.grant_types import CLIENT_CREDENTIALS, PASSWORD
+from .findings import Findings, Path
+from .model import Config
+
+
+def check_grants(config: Config, found: Findings) -> None:
+    """Write down which grants can never be used as the file has them."""
+    _check_password(config, found)
+    for index, client in enumerate(config.static_clients):
+        if client.client_credentials_claims is not None:
+            at: Path = ("staticClients", index, "clientCredentialsClaims")
+            _check_credentials(config, client.public, at, found)
+
+
+def _check_password(config: Config, found: Findings) -> None:
+    oauth2 = config.oauth2
+    named = oauth2.password_connector
+    if not named:
+        grants: Path = ("oauth2", "grantTypes")
+        if found.given(grants) and PASSWORD in oauth2.grant_types:
+            found.warn(
+                found.item(grants, PASSWORD),
+                "the grant password is off, because no connector checks passwords",
+                "Set oauth2.passwordConnector, or remove the grant.",
+            )
+        return
+    for entry in config.connectors:
+        if entry.id != named:
+            continue
+        if PASSWORD not in oauth2.grant_types:
+            found.warn(
+                ("oauth2", "passwordConnector"),
+                "passwordConnector has no effect: grantTypes leaves password out",
+                "Remove it, or add password to oauth2.grantTypes.",
+            )
+        elif entry.grant_types and PASSWORD not in entry.grant_types:
+            found.warn(
+                ("oauth2", "passwordConnector"),
+                f'the connector "{named}" does not serve the grant password',
+                "Add password to its grantTypes, or name another connector.",
+            )
+
+
+def _check_credentials(config: Config, public: bool, at: Path, found: Findings) -> None:
+    if public:
+        found.warn(
+            at,
+            "a public client cannot log in as itself, so its claims are never used",
+            "Give it a secret instead of public: true, or remove the claims.",
+        )
+    elif CLIENT_CREDENTIALS not in config.oauth2.grant_types:
+        found.warn(
+            at,
+            "the grant client_credentials is off, so these claims are never used",
+            "Add client_credentials to oauth2.grantTypes, or set "
+            "DEX_CLIENT_CREDENTIAL_GRANT_ENABLED_BY_DEFAULT=true.",
+        )
