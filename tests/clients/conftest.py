@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -27,6 +28,14 @@ REDIRECT_URI = "http://127.0.0.1:5555/callback"
 EMAIL, PASSWORD = "jane@example.com", "password"
 # bcrypt of PASSWORD
 HASH = "$2a$10$2b2cU8CPhOTaGrs1HRQuAueS7JTT5ZHsHSzYiFPm1leZck7Mc8T4W"
+GRANT_TYPES = [
+    "authorization_code",
+    "refresh_token",
+    "client_credentials",
+    "password",
+    "urn:ietf:params:oauth:grant-type:device_code",
+    "urn:ietf:params:oauth:grant-type:token-exchange",
+]
 SCOPES = "openid email profile groups offline_access"
 
 
@@ -40,6 +49,8 @@ class Provider:
     client_secret: str = CLIENT_SECRET
     redirect_uri: str = REDIRECT_URI
     email: str = EMAIL
+    password: str = PASSWORD
+    exchange_connector: str = "upstream"
     scopes: str = SCOPES
 
     def log_in(self, url: str) -> str:
@@ -50,6 +61,18 @@ class Provider:
         with SyncBrowser(stop_at=self.redirect_uri) as browser:
             return browser.log_in(url, EMAIL, PASSWORD).url
 
+    def connect(self, url: str) -> str:
+        """Connect the device whose address with a code is *url*, as Jane.
+
+        Returns what the last page says.
+        """
+        with SyncBrowser(stop_at=self.redirect_uri) as browser:
+            code = browser.authorize(url)
+            form = browser.submit(code, code.forms[0])
+            jane = {"login": EMAIL, "password": PASSWORD}
+            asked = browser.submit(form, form.forms[0], jane)
+            return browser.submit(asked, asked.forms[0]).words
+
 
 def config(port: int, folder: Path) -> dict[str, object]:
     return {
@@ -57,6 +80,16 @@ def config(port: int, folder: Path) -> dict[str, object]:
         "storage": {"type": "sqlite3", "config": {"file": str(folder / "dex.db")}},
         "web": {"http": f"127.0.0.1:{port}"},
         "enablePasswordDB": True,
+        "oauth2": {"passwordConnector": "local", "grantTypes": GRANT_TYPES},
+        # Not for logins, so that these go on without a choice.
+        "connectors": [
+            {
+                "type": "mockCallback",
+                "id": "upstream",
+                "name": "Upstream",
+                "grantTypes": [GRANT_TYPES[-1]],
+            }
+        ],
         "staticPasswords": [
             {
                 "email": EMAIL,
@@ -71,7 +104,8 @@ def config(port: int, folder: Path) -> dict[str, object]:
                 "id": CLIENT_ID,
                 "secret": CLIENT_SECRET,
                 "name": "An app",
-                "redirectURIs": [REDIRECT_URI],
+                "redirectURIs": [REDIRECT_URI, "/dex/device/callback"],
+                "clientCredentialsClaims": {"groups": ["robots"]},
             }
         ],
     }
@@ -128,11 +162,13 @@ def run_node(requires_program, node_modules, tmp_path, provider):
     """Return what runs one of our scripts as an app; we are its browser.
 
     The script prints where to log in, reads where the browser came back to, and prints
-    what it learnt, all as lines of JSON.
+    what it learnt, all as lines of JSON.  *browse* is what we do at that address.
     """
     node = requires_program("node", install="apt-get install nodejs, or nodejs.org")
 
-    def run(script: str) -> dict[str, object]:
+    def run(
+        script: str, browse: Callable[[str], str] = provider.log_in
+    ) -> dict[str, object]:
         # Modules are looked for beside the script.
         (tmp_path / "node_modules").symlink_to(node_modules)
         shutil.copy(HERE / script, tmp_path)
@@ -145,7 +181,7 @@ def run_node(requires_program, node_modules, tmp_path, provider):
             text=True,
         )
         with app:
-            landing = provider.log_in(json.loads(app.stdout.readline())["url"])
+            landing = browse(json.loads(app.stdout.readline())["url"])
             output, errors = app.communicate(landing + "\n", timeout=60)
         assert app.returncode == 0, errors
         return json.loads(output)

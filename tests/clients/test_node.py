@@ -16,3 +16,19 @@ def test_an_app_logs_in_verifies_refreshes_and_asks_for_userinfo(
     assert learnt["rotated"] is True
     assert learnt["introspection"]["active"] is True
     assert learnt["after"] == "invalid_grant"
+
+
+@pytest.mark.parametrize(
+    "script", ["grants_openid_client.mjs", "grants_oauth4webapi.mjs"]
+)
+def test_a_device_a_robot_and_a_gateway_get_tokens(run_node, provider, script):
+    learnt = run_node(script, provider.connect)
+    assert learnt["claims"]["email"] == provider.email
+    assert learnt["refreshed"]["sub"] == learnt["claims"]["sub"]
+    assert learnt["again"] == "invalid_request"
+    waiting = ["authorization_pending", "slow_down"]
+    assert learnt.get("waiting", waiting) == waiting
+    assert learnt["robot"]["groups"] == ["robots"]
+    assert learnt["robot"]["sub"] != learnt["claims"]["sub"]
+    assert learnt["who"]["email"] == "kilgore@kilgore.trout"
+    assert learnt["issued"] == "urn:ietf:params:oauth:token-type:access_token"

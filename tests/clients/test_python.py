@@ -116,6 +116,67 @@ def test_authlib_logs_in_verifies_refreshes_and_asks_for_userinfo(provider):
         assert userinfo["email"] == claims["email"] == provider.email
 
 
+def test_authlib_logs_in_as_itself_and_with_a_password(provider):
+    from authlib.integrations.requests_client import OAuth2Session
+
+    endpoint = provider.metadata["token_endpoint"]
+    with OAuth2Session(provider.client_id, provider.client_secret) as robot:
+        token = robot.fetch_token(
+            endpoint, grant_type="client_credentials", scope="openid groups"
+        )
+        assert verified(provider, token["id_token"])["groups"] == ["robots"]
+        assert verified(provider, token["access_token"])["groups"] == ["robots"]
+        assert "refresh_token" not in token
+    with OAuth2Session(
+        provider.client_id, provider.client_secret, scope=provider.scopes
+    ) as session:
+        token = session.fetch_token(
+            endpoint, username=provider.email, password=provider.password
+        )
+        claims = verified(provider, token["id_token"])
+        assert claims["email"] == provider.email
+        refreshed = session.refresh_token(endpoint)
+        assert verified(provider, refreshed["id_token"])["sub"] == claims["sub"]
+
+
+def test_authlib_hears_that_a_password_is_wrong(provider):
+    from authlib.integrations.base_client import OAuthError
+    from authlib.integrations.requests_client import OAuth2Session
+
+    with (
+        OAuth2Session(
+            provider.client_id, provider.client_secret, scope="openid"
+        ) as session,
+        pytest.raises(OAuthError, match="invalid_grant"),
+    ):
+        session.fetch_token(
+            provider.metadata["token_endpoint"],
+            username=provider.email,
+            password="wrong",
+        )
+
+
+def test_oauthlib_connects_a_device(provider):
+    from oauthlib.oauth2 import DeviceClient
+    from requests_oauthlib import OAuth2Session
+
+    codes = requests.post(
+        provider.metadata["device_authorization_endpoint"],
+        data={"scope": provider.scopes},
+        auth=(provider.client_id, provider.client_secret),
+        timeout=10,
+    ).json()
+    assert "Device connected" in provider.connect(codes["verification_uri_complete"])
+    with OAuth2Session(client=DeviceClient(provider.client_id)) as device:
+        token = device.fetch_token(
+            provider.metadata["token_endpoint"],
+            device_code=codes["device_code"],
+            client_secret=provider.client_secret,
+            include_client_id=True,
+        )
+    assert verified(provider, token["id_token"])["email"] == provider.email
+
+
 def test_a_flask_app_with_authlib_logs_in_and_refreshes_by_itself(provider):
     from authlib.integrations.flask_client import OAuth
     from flask import Flask, session
