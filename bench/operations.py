@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
+import orjson
 
 from .provider import LoginForm, User
 from .wire import Answer, BenchError
@@ -133,6 +134,46 @@ async def _active(user: User, request: bytes) -> None:
         raise BenchError(f"The token is not active: {answer.body[:200]!r}")
 
 
+_URN = "urn:ietf:params:oauth:"
+
+
+def _device_code(user: User) -> bytes:
+    path = user.provider.path("device_authorization_endpoint")
+    # dex looks for the client in the form only.
+    form = {"scope": "openid", **user.account.posted()}
+    return user.provider.address.post(path, form)
+
+
+async def _polls(user: User, count: int) -> list[bytes]:
+    answer = await user.connection.send(_device_code(user))
+    _expect(answer, 200)
+    codes = orjson.loads(answer.body)
+    poll = user.token_request(
+        grant_type=f"{_URN}grant-type:device_code", device_code=codes["device_code"]
+    )
+    return [poll] * count
+
+
+async def _told_to_wait(user: User, request: bytes) -> None:
+    _expect(await user.connection.send(request), 400)
+
+
+def _client_credentials(user: User) -> bytes:
+    return user.token_request(
+        grant_type="client_credentials", scope="openid email profile"
+    )
+
+
+def _token_exchange(user: User) -> bytes:
+    return user.token_request(
+        grant_type=f"{_URN}grant-type:token-exchange",
+        connector_id=user.connector,
+        subject_token="of upstream",
+        subject_token_type=f"{_URN}token-type:access_token",
+        scope="openid email profile groups",
+    )
+
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation("discovery", 12_000, _repeat(_discovery), _answered, 0, (45, 45)),
     Operation("keys", 12_000, _repeat(_keys), _answered, 0, (45, 45)),
@@ -144,6 +185,19 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("refresh", 640, _refresh_tokens, _answered, 2, (900, 330), True),
     Operation("userinfo", 4_800, _userinfo, _answered, 0, (110, 160)),
     Operation("introspection", 4_800, _introspection, _active, 0, (140, 190)),
+    Operation("device code", 3_200, _repeat(_device_code), _answered, 0, (150, 150)),
+    Operation("device poll", 3_200, _polls, _told_to_wait, 0, (120, 120)),
+    Operation(
+        "client credentials",
+        960,
+        _repeat(_client_credentials),
+        _answered,
+        2,
+        (800, 280),
+    ),
+    Operation(
+        "token exchange", 960, _repeat(_token_exchange), _answered, 1, (500, 220), True
+    ),
 )
 
 

@@ -48,6 +48,10 @@ class Account:
         pair = f"{quote(client_id or self.client_id)}:{quote(self.client_secret)}"
         return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
 
+    def posted(self) -> dict[str, str]:
+        """Return the client's credentials as fields of a form."""
+        return {"client_id": self.client_id, "client_secret": self.client_secret}
+
 
 @attrs.frozen
 class Provider:
@@ -211,7 +215,7 @@ class User:
 
     def exchange(self, code: str) -> bytes:
         """Return the request that makes tokens of *code*."""
-        return self._token(
+        return self.token_request(
             grant_type="authorization_code",
             code=code,
             redirect_uri=self.account.redirect_uri,
@@ -222,11 +226,12 @@ class User:
         """Return the request that makes new tokens of the refresh token in hand."""
         if "refresh_token" not in self.tokens:
             raise BenchError("No refresh token was issued.")
-        return self._token(
+        return self.token_request(
             grant_type="refresh_token", refresh_token=str(self.tokens["refresh_token"])
         )
 
-    def _token(self, **form: str) -> bytes:
+    def token_request(self, **form: str) -> bytes:
+        """Return a request of the client's to the token endpoint."""
         path = self.provider.path("token_endpoint")
         credentials = self.account.basic(self.client_id)
         return self.provider.address.post(path, form, credentials)

@@ -11,7 +11,7 @@ from dexcore.server.pages import PAGES
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
     file
-    for pattern in ("*.md", "*/*.md", "plugins/*/*.md")
+    for pattern in ("*.md", "*/*.md", "docs/*/*.md", "plugins/*/*.md")
     for file in ROOT.glob(pattern)
     # Tools leave documents of their own in .hidden folders.
     if not file.relative_to(ROOT).parts[0].startswith(".")

@@ -1,0 +1,137 @@
+"""The requests in docs/grants are made as they are written, and so are the answers."""
+
+import json
+import re
+
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import attrs
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "docs/grants"
+PAGES = sorted(file for file in FOLDER.glob("*.md") if file.name != "README.md")
+ISSUER = "http://127.0.0.1:5556"
+
+_BLOCK = re.compile(r"^```http\n(.*?)\n```|^<!-- the user logs in -->", re.S | re.M)
+
+
+def config():
+    text = (FOLDER / "README.md").read_text("utf-8")
+    return re.search(r"^```yaml\n(.*?)^```", text, re.S | re.M)[1]
+
+
+@attrs.frozen
+class Message:
+    """A request or an answer, as the page writes it."""
+
+    first: str
+    headers: dict
+    body: str
+
+    @classmethod
+    def of(cls, text):
+        head, _, body = text.partition("\n\n")
+        first, *lines = head.split("\n")
+        return cls(first, dict(line.split(": ", 1) for line in lines), body)
+
+
+def messages(page):
+    """Yield requests and answers by turns; ``None`` where the user does something."""
+    for found in _BLOCK.finditer(page.read_text("utf-8")):
+        yield Message.of(found[1]) if found[1] else None
+
+
+class Reader:
+    """Somebody who does what a page says, with what the server really answered."""
+
+    def __init__(self, world):
+        self.world = world
+        self.really = {}  # by what the page says
+        self.answer = None
+
+    def meant(self, text):
+        """Return *text* with our values in the place of the page's."""
+        pairs = parse_qsl(text, keep_blank_values=True)
+        return urlencode([(name, self.really.get(v, v)) for name, v in pairs])
+
+    async def send(self, request):
+        method, target, _ = request.first.split()
+        if method == "GET":
+            self.answer = await self.log_in(target)
+            return
+        self.answer = await self.world.browser().post(
+            target, data=self.meant(request.body), headers=request.headers
+        )
+
+    async def log_in(self, target):
+        browser = self.world.browser()
+        form = await browser.follow(await browser.get(target))
+        jane = {"login": "jane", "password": "correct-horse"}
+        return await browser.post(form.url, data=jane)
+
+    async def connect_a_device(self):
+        browser = self.world.browser()
+        url = next(v for k, v in self.really.items() if "/device?user_code=" in k)
+        page = (await browser.get(url.removeprefix(ISSUER))).forms[0]
+        form = await browser.follow(
+            await browser.post(page["action"], data=page["fields"])
+        )
+        jane = {"login": "jane", "password": "correct-horse"}
+        asked = await browser.follow(await browser.post(form.url, data=jane))
+        yes = asked.forms[0]
+        landed = await browser.post(yes["action"], data=yes["fields"])
+        assert "Device connected" in (await browser.follow(landed)).text
+
+    def compare(self, written):
+        """The answer is what the page says: status, headers, and the shape of it."""
+        assert self.answer.status == int(written.first.split()[1]), self.answer.text
+        for name, value in written.headers.items():
+            if name == "Location":
+                self._compare_location(value)
+            else:
+                assert self.answer.headers[name] == value
+        if written.body:
+            self._compare_json(json.loads(written.body), json.loads(self.answer.text))
+
+    def _compare_location(self, written):
+        assert self.answer.location.partition("?")[0] == written.partition("?")[0]
+        said = dict(parse_qsl(urlsplit(written).query))
+        assert self.answer.params.keys() == said.keys()
+        self.really |= {said[name]: value for name, value in self.answer.params.items()}
+
+    def _compare_json(self, written, answered):
+        assert list(answered) == list(written)
+        for name, value in written.items():
+            assert type(answered[name]) is type(value)
+            if isinstance(value, str) and (len(value) > 50 or name.endswith("_code")):
+                # Random, but not of another length by far.
+                self.really[value] = answered[name]
+            else:
+                assert answered[name] == value, name
+
+
+def test_every_grant_has_a_page():
+    index = (FOLDER / "README.md").read_text("utf-8")
+    assert [page.name for page in PAGES if f"({page.name})" not in index] == []
+    assert len(PAGES) == 6
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+async def test_a_page_says_what_happens(make_world, page):
+    reader = Reader(await make_world(config()))
+    steps = list(messages(page))
+    assert len(steps) >= 4
+    sent = False
+    for step in steps:
+        if step is None:
+            await reader.connect_a_device()
+        elif step.first.startswith("HTTP/"):
+            assert sent, "an answer without a request"
+            reader.compare(step)
+            sent = False
+        else:
+            assert not sent, "a request without an answer"
+            await reader.send(step)
+            sent = True
+    assert not sent
