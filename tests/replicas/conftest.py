@@ -186,7 +186,10 @@ def configuration(storage, interval="30s"):
             {"email": user, "hash": HASH, "username": user[:6], "userID": user[:6]}
             for user in USERS
         ],
-        "staticClients": [static_client()],
+        "staticClients": [
+            static_client(),
+            {"id": "tv", "name": "TV", "public": True},
+        ],
     }
 
 
