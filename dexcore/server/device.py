@@ -153,7 +153,7 @@ class DevicePages:
 
     async def finish(self, request: web.Request) -> web.Response:
         """Connect the device, or tell it that its user said no."""
-        if request.method not in ("GET", "HEAD"):
+        if request.method != "GET":
             raise MethodNotAllowed("Method not allowed.")
         query = read_query(request)
         user_code, error = query.get("state", ""), query.get("error", "")

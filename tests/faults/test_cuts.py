@@ -7,9 +7,14 @@ the database failing at one point after the other, and once more as a client wou
 
 import sqlite3
 
+from datetime import timedelta
+
 import pytest
 
 from dexcore.errors import StorageUnavailable
+from dexcore.oauth2.times import utcnow
+from dexcore.server.tokens.devices import APPROVED, text_of
+from dexcore.storage import AuthCode, Claims, DeviceToken
 
 REUSE = {"refreshTokens": {"reuseInterval": "30s"}}
 
@@ -380,3 +385,33 @@ async def test_a_sign_up_can_be_repeated_wherever_the_database_fails(
         stored = point == "passwords.create:after"
         assert again.status == (409 if stored else 201), point
         assert (await house.log_in(email)).status == 303, point
+
+
+async def test_a_device_gets_one_token_set_wherever_its_poll_is_killed(
+    house, photographed, restarted
+):
+    login = AuthCode(
+        "a-login",
+        "one",
+        scopes=("openid", "offline_access"),
+        connector_id="local",
+        claims=Claims("ann", "ann", email="ann@example.com"),
+    )
+    soon = utcnow() + timedelta(minutes=5)
+    await house.storage.device_tokens.create(
+        DeviceToken("a-device", APPROVED, text_of(login), soon)
+    )
+
+    async def poll(house):
+        grant = "urn:ietf:params:oauth:grant-type:device_code"
+        return await house.client("/token", grant_type=grant, device_code="a-device")
+
+    answer, photos = await photographed(lambda: poll(house))
+    assert answer.status == 200, answer.text
+    assert len(photos) > 1
+    for names, file in photos:
+        later = await restarted(house, file)
+        again = await poll(later)
+        assert again.status == (400 if durable(names) else 200), names
+        assert (await poll(later)).status == 400
+        assert len(await later.storage.refresh_tokens.list()) == 1

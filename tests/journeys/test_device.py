@@ -591,6 +591,28 @@ async def test_polls_are_not_written_down_but_tokens_are(world, device, caplog):
     assert events.count("device connected") == 1
 
 
+async def test_neither_of_the_codes_is_written_down(world, caplog):
+    caplog.set_level("DEBUG")
+    device = Device(world)
+    await device.begin()
+    await world.browser().get(f"/dex/device?user_code={device.told['user_code']}")
+    await approve(world, device)
+    tokens = json.loads((await device.poll()).text)
+    said = "".join(
+        f"{each.getMessage()} {each.__dict__}"
+        for each in caplog.records
+        if each.name.startswith("dexcore")
+    )
+    assert "device connected" in said
+    for secret in (
+        device.told["device_code"],
+        device.told["user_code"],
+        tokens["access_token"],
+        tokens["refresh_token"],
+    ):
+        assert secret not in said
+
+
 # — switched on and off, and what dex has begun ----------------------------------------
 
 

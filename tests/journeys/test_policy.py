@@ -31,7 +31,7 @@ from dexcore.server.channels import Channels
 from dexcore.server.granting import Granting, Tokens
 from dexcore.server.grants.grant import Grant
 from dexcore.server.tokens.authorization import Authorization
-from dexcore.server.tokens.devices import _LOGIN, APPROVED
+from dexcore.server.tokens.devices import APPROVED, text_of
 from dexcore.storage import (
     AuthCode,
     Claims,
@@ -196,7 +196,7 @@ async def from_the_device_page(house):
 async def with_an_approved_device(house):
     login = house.login(DEVICE_CALLBACK)
     await house.world.storage.device_tokens.create(
-        DeviceToken("d", APPROVED, _LOGIN.encode(login).decode(), login.expiry)
+        DeviceToken("d", APPROVED, text_of(login), login.expiry)
     )
     return await house.token(DEVICE, device_code="d")
 

@@ -145,7 +145,7 @@ class Devices:
         status: str,
         login: AuthCode | None = None,
     ) -> None:
-        text = _LOGIN.encode(login).decode() if login else request.client_id
+        text = text_of(login) if login else request.client_id
 
         def end(old: DeviceToken) -> DeviceToken:
             if old.status != PENDING or old.expiry < self.now():
@@ -153,6 +153,11 @@ class Devices:
             return attrs.evolve(old, status=status, token=text)
 
         await collections.device_tokens.update(request.device_code, change=end)
+
+
+def text_of(login: AuthCode) -> str:
+    """Return *login* as an approved record holds it."""
+    return _LOGIN.encode(login).decode()
 
 
 def login_of(record: DeviceToken) -> AuthCode:
