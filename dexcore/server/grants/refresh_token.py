@@ -19,7 +19,6 @@ from ...errors import (
     InvalidGrant,
     InvalidScope,
     NotFound,
-    UpstreamError,
 )
 from ...oauth2 import scopes as oauth2_scopes
 from ...oauth2 import subjects
