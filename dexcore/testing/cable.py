@@ -113,9 +113,10 @@ class Cable:
 
     def _abort(self) -> None:
         for writer in self._writers:
-            writer.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE
-            )
+            with contextlib.suppress(OSError):  # it is closed already
+                writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE
+                )
             writer.transport.abort()
 
     async def _accept(
