@@ -17,6 +17,7 @@ import requests
 
 from dexcore.config import OAuth2
 from dexcore.testing.browser import BrowserError
+from dexcore.testing.tokens import TokenError
 
 pytest_plugins = ["dexcore.testing.oidc_provider"]
 
@@ -110,6 +111,13 @@ def test_tokens_refresh_and_know_new_groups(oidc_provider):
     refreshed = oidc_provider.refresh(tokens)
     assert refreshed.claims["groups"] == ["admins"]
     assert refreshed.refresh_token != tokens.refresh_token
+
+
+def test_who_is_removed_gets_no_tokens_any_more(oidc_provider):
+    tokens = oidc_provider.refresh(oidc_provider.token(email="jane@example.com"))
+    del oidc_provider.users["jane@example.com"]
+    with pytest.raises(TokenError, match="invalid_grant"):
+        oidc_provider.refresh(tokens)
 
 
 def test_the_access_token_opens_userinfo(oidc_provider):

@@ -78,6 +78,7 @@ class OIDC(
     exchange: TokenExchange
     identities: IdentityReader
     rotations: Rotations = attrs.field(factory=Rotations)
+    after_rotation: float = AFTER_ROTATION
 
     # — logging in ---------------------------------------------------------------------
 
@@ -149,7 +150,7 @@ class OIDC(
             ) from None
         data = _packed(answer.refresh_token or old)
         try:
-            async with asyncio.timeout(AFTER_ROTATION):
+            async with asyncio.timeout(self.after_rotation):
                 claims = await self._refreshed_claims(provider, answer)
             found = self.identities.read(claims, data)
             _check_same_user(identity, found)

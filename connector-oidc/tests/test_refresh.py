@@ -214,6 +214,16 @@ async def test_what_was_rotated_survives_what_comes_after(way_of, rotating, trou
     assert (await refresh(other, rotated)).user_id == "id-of-jane"
 
 
+async def test_what_was_rotated_is_told_before_the_server_gives_up(way_of, rotating):
+    way, other = await way_of(getUserInfo=True), await way_of(getUserInfo=True)
+    way.connector.after_rotation = 0.1
+    identity = await way.log_in()
+    with rotating.slow(path="/userinfo"), pytest.raises(UpstreamUnavailable) as failed:
+        await refresh(way, identity)
+    rotated = attrs.evolve(identity, connector_data=failed.value.connector_data)
+    assert (await refresh(other, rotated)).user_id == "id-of-jane"
+
+
 async def test_what_was_rotated_survives_a_refusal_of_ours(way_of, rotating):
     options = {"insecureEnableGroups": True, "allowedGroups": ["admins"]}
     way, other = await way_of(**options), await way_of(**options)

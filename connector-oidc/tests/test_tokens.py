@@ -146,6 +146,23 @@ async def test_without_an_access_token_nobody_logs_in(way, provider, token):
         await way.log_in()
 
 
+async def test_an_access_token_of_odd_letters_is_not_the_one_of_the_id_token(
+    way, provider
+):
+    provider.token_changes["access_token"] = "ä"
+    with pytest.raises(UpstreamError, match="at_hash"):
+        await way.log_in()
+
+
+@pytest.mark.parametrize("document", [[], "x", 7, None], ids=str)
+async def test_an_answer_that_is_no_object_logs_nobody_in(way_of, provider, document):
+    provider.answers["/broken"] = document
+    provider.metadata_changes["token_endpoint"] = f"{provider.url}/broken"
+    way = await way_of()
+    with pytest.raises(UpstreamError, match="not an object"):
+        await way.log_in()
+
+
 async def test_googles_tokens_may_leave_the_scheme_out(way_of, provider):
     google = "https://accounts.google.com"
     way = await way_of(issuerAlias=google)
