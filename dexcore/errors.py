@@ -101,13 +101,9 @@ class UpstreamError(DexcoreError):
 
     The text goes to the log, with the connector's id, which the server fills in; the
     end user reads a general sentence and the id of the log entry.
-
-    ``connector_data``, unless empty, is kept for the end user although a refresh has
-    failed: an upstream that has rotated its refresh token will not take the old one.
     """
 
     connector_id: str = ""
-    connector_data: bytes = b""
 
 
 class UpstreamUnavailable(UpstreamError):
@@ -246,14 +242,10 @@ class ConsentRequired(OAuthError):
 
 
 class AccessDenied(OAuthError):
-    """RFC 6749 section 4.1.2.1: the end user or a policy said no.
-
-    ``connector_data``: see :class:`UpstreamError`.
-    """
+    """RFC 6749 section 4.1.2.1: the end user or a policy said no."""
 
     error = "access_denied"
     status = 403
-    connector_data: bytes = b""
 
 
 class NotInRequiredGroups(AccessDenied):

@@ -6,22 +6,19 @@ verifier and the nonce of this one login.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-
-from urllib.parse import urlencode, urlsplit
 
 import attrs
 import orjson
 
 from dexcore.connector import Scopes
 from dexcore.errors import UpstreamError
-from dexcore.jose import b64encode
+from dexcore.upstream import authorization_url, challenge, new_verifier
 
 from .config import Config
 from .provider import Provider
 
-__all__ = ["Pending", "request_url", "with_parameters"]
+__all__ = ["Pending", "request_url"]
 
 
 @attrs.frozen
@@ -37,18 +34,17 @@ class Pending:
         """Make up a verifier and a nonce."""
         method = _pkce_method(config, provider)
         return cls(
-            # RFC 7636 section 4.1: 32 random bytes in base64url.
-            verifier=secrets.token_urlsafe(32) if method else "",
+            verifier=new_verifier() if method else "",
             method=method,
             nonce="" if config.insecure_skip_nonce else secrets.token_urlsafe(32),
         )
 
     @property
-    def challenge(self) -> str:
-        """What the provider is to know of the verifier (section 4.2)."""
+    def challenge(self) -> dict[str, str]:
+        """What the provider is to know of the verifier (RFC 7636 section 4.3)."""
         if self.method == "plain":
-            return self.verifier
-        return b64encode(hashlib.sha256(self.verifier.encode()).digest())
+            return {"code_challenge": self.verifier, "code_challenge_method": "plain"}
+        return challenge(self.verifier)
 
     def pack(self) -> bytes:
         """Return this as ``connector_data``; ``codeChallenge`` is dex's name for it."""
@@ -92,8 +88,7 @@ def request_url(
     if pending.nonce:
         parameters["nonce"] = pending.nonce
     if pending.method:
-        parameters["code_challenge"] = pending.challenge
-        parameters["code_challenge_method"] = pending.method
+        parameters.update(pending.challenge)
     if config.acr_values:
         parameters["acr_values"] = " ".join(config.acr_values)
     if scopes.offline_access:
@@ -101,14 +96,7 @@ def request_url(
         parameters["access_type"] = "offline"
         chosen = config.prompt_type
         parameters["prompt"] = "consent" if chosen is None else chosen
-    return with_parameters(provider.endpoint("authorization_endpoint"), parameters)
-
-
-def with_parameters(url: str, parameters: dict[str, str]) -> str:
-    """Return *url* with *parameters* behind those it has (RFC 6749 section 3.1)."""
-    bare, _, _ = url.partition("#")
-    joint = "&" if urlsplit(bare).query else "" if bare.endswith("?") else "?"
-    return f"{bare}{joint}{urlencode(sorted(parameters.items()))}"
+    return authorization_url(provider.endpoint("authorization_endpoint"), parameters)
 
 
 def _pkce_method(config: Config, provider: Provider) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
 
+from functools import partial
 from typing import Any
-from urllib.parse import quote as percent_quote
 
 import attrs
 import orjson
@@ -25,11 +24,17 @@ from dexcore.connector import (
     Scopes,
     TokenIdentityConnector,
 )
-from dexcore.errors import AccessDenied, UpstreamError, UpstreamUnavailable
+from dexcore.errors import AccessDenied, UpstreamError
 from dexcore.http import TLS, HttpClient
+from dexcore.upstream import (
+    TokensRevoked,
+    authorization_url,
+    redirect_uri_of,
+    refresh_with_newest,
+)
 
 from .authentication import ClientAuthentication
-from .authorization import Pending, request_url, with_parameters
+from .authorization import Pending, request_url
 from .callback import SAID_NO, code_of
 from .calls import Calls, Refused, TokenAnswer, UserInfoRefused
 from .claims import ClaimsReader
@@ -45,10 +50,6 @@ __all__ = ["OIDC", "open_oidc"]
 
 #: The most seconds for one call: the firewall around us allows fifteen for all of them.
 TIMEOUT = 6.0
-
-#: Seconds for what comes after an upstream token was rotated, so that we are asked for
-#: the new one before the firewall ends us.
-AFTER_ROTATION = 5.0
 
 #: Seconds after which the provider is asked again what it is like.
 LIFETIME = 3600.0
@@ -67,8 +68,8 @@ class OIDC(
 ):
     """One upstream provider, and the client that we are to it."""
 
-    id: str
     config: Config
+    context: ConnectorContext = attrs.field(repr=False)
     log: Log
     http: HttpClient
     provider: Kept[Provider]
@@ -78,7 +79,6 @@ class OIDC(
     exchange: TokenExchange
     identities: IdentityReader
     rotations: Rotations = attrs.field(factory=Rotations)
-    after_rotation: float = AFTER_ROTATION
 
     # — logging in ---------------------------------------------------------------------
 
@@ -131,38 +131,39 @@ class OIDC(
 
     async def refresh(self, scopes: Scopes, identity: Identity) -> Identity:
         """Return the end user as the provider knows them now."""
-        old = _unpacked(identity.connector_data)
-        if not old:
+        if not _unpacked(identity.connector_data):
             raise AccessDenied(
                 "The identity provider gave no refresh token at the login."
             )
+        return await refresh_with_newest(
+            self.context, identity, partial(self._refreshed, identity)
+        )
+
+    async def _refreshed(self, identity: Identity, data: bytes) -> Identity:
+        old = _unpacked(data)
         provider = await self.provider.get()
+        answer = await self.rotations.refresh(
+            old, partial(self._rotate, provider, identity, old)
+        )
+        claims = await self._refreshed_claims(provider, answer)
+        found = self.identities.read(claims, _packed(answer.refresh_token or old))
+        if found.user_id != identity.user_id:
+            raise AccessDenied("The identity provider answered with another user.")
+        return found
+
+    async def _rotate(
+        self, provider: Provider, identity: Identity, old: str
+    ) -> TokenAnswer:
+        """Trade the refresh token *old*; keep the one that takes its place at once."""
         try:
-            answer = await self.rotations.refresh(
-                old, lambda: self.calls.refresh(provider, old)
-            )
+            answer = await self.calls.refresh(provider, old)
         except Refused as refused:
             if refused.error not in _LOGIN_IS_OVER:
                 raise
-            self.log.info("an end user is refused: %s", refused)
-            raise AccessDenied(
-                "The identity provider has ended this login. Please log in again."
-            ) from None
-        data = _packed(answer.refresh_token or old)
-        try:
-            async with asyncio.timeout(self.after_rotation):
-                claims = await self._refreshed_claims(provider, answer)
-            found = self.identities.read(claims, data)
-            _check_same_user(identity, found)
-        except TimeoutError as error:
-            late = UpstreamUnavailable("The provider did not answer in time.")
-            late.connector_data = data
-            raise late from error
-        except (UpstreamError, AccessDenied) as error:
-            # The old token may be good no longer: the new one must not get lost.
-            error.connector_data = data
-            raise
-        return found
+            raise TokensRevoked(str(refused)) from None
+        if answer.refresh_token not in ("", old):
+            await self.context.keep(identity, _packed(answer.refresh_token))
+        return answer
 
     async def _refreshed_claims(
         self, provider: Provider, answer: TokenAnswer
@@ -206,7 +207,7 @@ class OIDC(
         url = (await self.provider.get()).end_session_endpoint
         if not url or not return_to:
             return url or None
-        return with_parameters(
+        return authorization_url(
             url,
             {
                 "client_id": self.config.client_id,
@@ -227,17 +228,7 @@ class OIDC(
     # — how ----------------------------------------------------------------------------
 
     def _redirect_uri(self, callback_url: str) -> str:
-        """Return the address we are registered with, if it leads back to us."""
-        # One of our own, so that no other provider's answer comes there (RFC 9700
-        # section 4.4.2).
-        own = f"{callback_url}/{percent_quote(self.id, safe='')}"
-        configured = self.config.redirect_uri or callback_url
-        if configured not in (callback_url, own):
-            raise UpstreamError(
-                f"redirectURI is {configured!r}, and browsers would not come back "
-                f"here: it must be {callback_url!r} or {own!r}."
-            )
-        return configured
+        return redirect_uri_of(self.config.redirect_uri, callback_url, self.context.id)
 
 
 async def open_oidc(config: Config, context: ConnectorContext) -> OIDC:
@@ -265,8 +256,8 @@ async def open_oidc(config: Config, context: ConnectorContext) -> OIDC:
     verifier = Verifier.open(config, http, provider, log)
     claims = ClaimsReader(config, calls, verifier)
     return OIDC(
-        id=context.id,
         config=config,
+        context=context,
         log=log,
         http=http,
         provider=provider,
@@ -316,8 +307,3 @@ def _unpacked(data: bytes) -> str:
         return base64.b64decode(orjson.loads(data)["RefreshToken"]).decode()
     except (ValueError, KeyError, TypeError):
         return ""
-
-
-def _check_same_user(old: Identity, new: Identity) -> None:
-    if old.user_id != new.user_id:
-        raise AccessDenied("The identity provider answered with another user.")

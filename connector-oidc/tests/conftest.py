@@ -12,11 +12,11 @@ import pytest
 
 from dexcore_connector_oidc import Config
 from dexcore_connector_oidc.connector import open_oidc
+from dexcore_storage_memory.storage import MemoryStorage
 from multidict import CIMultiDict, MultiDict
 
 from dexcore.config import structure
 from dexcore.connector import Callback, ConnectorContext, Scopes
-from dexcore.storage import Collections
 from dexcore.testing.browser import Browser
 from dexcore.testing.npm import modules
 from dexcore.testing.people import PASSWORD
@@ -72,7 +72,15 @@ def provider():
 
 
 @pytest.fixture
-async def open_connector(provider):
+async def storage():
+    """What all replicas share."""
+    storage = MemoryStorage()
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture
+async def open_connector(provider, storage):
     """Return what opens a connector with these options of the file."""
     opened = []
 
@@ -85,7 +93,7 @@ async def open_connector(provider):
         }
         config = structure(document, Config, where="config")
         log = logging.getLogger("dexcore.connector.oidc")
-        context = ConnectorContext(id, Collections(), log, timeout=seconds)
+        context = ConnectorContext(id, storage, log, timeout=seconds)
         opened.append(await open_oidc(config, context))
         return opened[-1]
 

@@ -1,8 +1,10 @@
 """From an app through a provider that may be malicious, and back."""
 
+import base64
 import json
 import logging
 import time
+import urllib.error
 import urllib.request
 
 from urllib.parse import urlencode
@@ -133,3 +135,50 @@ def test_its_key_can_be_fetched_by_the_provider(provider):
         provider.add_client("dexcore", "", auth=["private_key_jwt"], jwks=jwks)
         tokens = journey.log_in("jane", "password")
     assert tokens.claims["email"] == "jane@example.com"
+
+
+# — token exchange ---------------------------------------------------------------------
+
+KIND = "urn:ietf:params:oauth:token-type:"
+
+
+def exchanged(journey, token, kind):
+    """Return status and claims of what the app gets for a *token* of the provider."""
+    form = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "connector_id": "good",
+        "subject_token": token,
+        "subject_token_type": f"{KIND}{kind}",
+        "scope": "openid email groups",
+    }
+    basic = base64.b64encode(b"app:secret").decode()
+    status, answer = ask(
+        f"{journey.issuer}/token", f"Basic {basic}", urlencode(form).encode()
+    )
+    if status != 200:
+        return status, answer
+    return ask(f"{journey.issuer}/userinfo", f"Bearer {answer['access_token']}")
+
+
+def ask(url, authorization, body=None):
+    request = urllib.request.Request(url, body, {"Authorization": authorization})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+@pytest.mark.parametrize("kind", ["id_token", "access_token"])
+def test_a_token_of_the_provider_becomes_one_of_ours(provider, kind):
+    provider.add_user("jane", groups=["admins"])
+    provider.add_client("another")
+    with Journey(connector(provider, getUserInfo=kind == "access_token")) as journey:
+        logged_in = journey.log_in("jane", "password")
+        status, claims = exchanged(journey, provider.tokens()[kind], kind)
+        assert (status, claims["groups"]) == (200, ["admins"])
+        assert claims["sub"] == logged_in.claims["sub"]
+        theirs = provider.tokens("jane", "another")[kind]
+        status, refusal = exchanged(journey, theirs, kind)
+        assert (status, refusal["error"]) == (401, "access_denied")

@@ -262,7 +262,7 @@ async def test_a_redirect_uri_that_is_not_ours_is_said_to_be_wrong(
     way_of, redirect_uri
 ):
     way = await way_of(redirectURI=redirect_uri)
-    with pytest.raises(UpstreamError, match=r"it must be 'http://127.0.0.1:5556/dex"):
+    with pytest.raises(UpstreamError, match="redirectURI is"):
         await way.begin()
 
 

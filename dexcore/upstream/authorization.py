@@ -7,7 +7,8 @@ import logging
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote as percent_encoded
+from urllib.parse import urlencode
 
 from ..connector import Callback
 from ..errors import AccessDenied, UpstreamError, UpstreamUnavailable
@@ -56,7 +57,7 @@ def redirect_uri_of(configured: str, callback_url: str, connector_id: str) -> st
     """
     if configured in ("", callback_url):
         return callback_url
-    if configured == f"{callback_url}/{quote_plus(connector_id)}":
+    if configured == f"{callback_url}/{percent_encoded(connector_id, safe='')}":
         return configured
     raise UpstreamError(
         f"redirectURI is {configured!r}, but browsers come back to {callback_url!r}: "

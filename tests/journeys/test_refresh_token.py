@@ -265,19 +265,6 @@ async def test_an_upstream_that_fails_costs_no_refresh_token(
     assert (await upstream_world.refresh(token)).status == 200
 
 
-@pytest.mark.parametrize("trouble", [UpstreamUnavailable, AccessDenied])
-async def test_what_upstream_has_rotated_is_kept_though_the_refresh_failed(
-    upstream_world, upstream, trouble
-):
-    token = (await upstream_world.tokens())["refresh_token"]
-    upstream.mood = trouble("Rotated, and then this.")
-    upstream.mood.connector_data = b"7"
-    assert (await upstream_world.refresh(token)).status in (400, 503)
-    upstream.mood = None
-    assert (await upstream_world.refresh(token)).status == 200
-    assert upstream.asked == [b"0", b"7"]
-
-
 async def test_many_at_once_ask_upstream_once(upstream_world, upstream):
     token = (await upstream_world.tokens())["refresh_token"]
     await asyncio.gather(*(upstream_world.refresh(token) for _ in range(20)))

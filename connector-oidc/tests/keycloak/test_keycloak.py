@@ -2,14 +2,23 @@
 
 import asyncio
 import json
+import logging
 import secrets
+import urllib.parse
+import urllib.request
 
 import attrs
 import pytest
 
+from dexcore_connector_oidc import Config
+from dexcore_connector_oidc.connector import open_oidc
 from playwright.async_api import expect
 
+from dexcore.config import structure
+from dexcore.connector import ConnectorContext
+from dexcore.errors import AccessDenied
 from dexcore.jose import generate, public
+from dexcore.storage import Collections
 from dexcore.testing.browser import BrowserError
 from dexcore.testing.chromium import chromium
 from dexcore.testing.journey import Journey
@@ -68,6 +77,20 @@ class Realm:
         [found] = self.server.admin("GET", f"/{self.name}/groups?search={group}")
         path = f"/{self.name}/users/{user['id']}/groups/{found['id']}"
         self.server.admin("PUT", path)
+
+    def tokens(self, client_id):
+        """Return what a client gets for Jane's password."""
+        form = {
+            "grant_type": "password",
+            "client_id": client_id,
+            "client_secret": "a-secret-of-ours",
+            "username": "jane",
+            "password": PASSWORD,
+            "scope": "openid profile email",
+        }
+        url = f"{self.issuer}/protocol/openid-connect/token"
+        with urllib.request.urlopen(url, urllib.parse.urlencode(form).encode()) as got:
+            return json.loads(got.read())
 
     def config(self, **options):
         return {
@@ -228,6 +251,25 @@ def test_a_key_stands_in_for_the_secret(realm):
     with Journey(config) as journey:
         tokens = journey.refresh(journey.log_in("jane", PASSWORD))
     assert tokens.claims["email"] == "jane@example.com"
+
+
+@pytest.mark.parametrize("kind", ["id_token", "access_token"])
+async def test_its_tokens_are_exchanged_if_they_are_for_us(realm, kind):
+    ours, theirs = (
+        await asyncio.to_thread(realm.tokens, name) for name in ("dexcore", "another")
+    )
+    options = realm.config(getUserInfo=kind == "access_token")["config"]
+    config = structure({**options, "redirectURI": ""}, Config, where="config")
+    log = logging.getLogger("dexcore.connector.oidc")
+    connector = await open_oidc(config, ConnectorContext("x", Collections(), log))
+    try:
+        name = f"urn:ietf:params:oauth:token-type:{kind}"
+        identity = await connector.token_identity(name, ours[kind])
+        assert (identity.email, identity.groups) == ("jane@example.com", ("admins",))
+        with pytest.raises(AccessDenied, match="not good here"):
+            await connector.token_identity(name, theirs[kind])
+    finally:
+        await connector.close()
 
 
 async def test_jane_clicks_through_it_in_chromium(journey, realm, requires_program):

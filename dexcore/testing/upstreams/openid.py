@@ -99,7 +99,7 @@ class OpenIDProvider(Upstream):
     * ``signature``: how ID tokens are signed;
     * ``userinfo_claims``: claims that are in the UserInfo only;
     * ``rotates``: whether refresh tokens change at each use; one that was used before
-      ends its family;
+      ends its family, unless the provider ``forgives``;
     * ``requires_pkce``, ``id_token_at_refresh``, ``signs_userinfo``,
       ``jwt_access_tokens``, ``names_itself``: what it does.
     """
@@ -121,6 +121,7 @@ class OpenIDProvider(Upstream):
         self.signature: Signature = "right"
         self.userinfo_claims: frozenset[str] = frozenset()
         self.rotates = False
+        self.forgives = False
         self.requires_pkce = False
         self.id_token_at_refresh = True
         self.signs_userinfo = False
@@ -297,7 +298,7 @@ class OpenIDProvider(Upstream):
 
     def _refreshed(self, form: dict[str, str], client_id: str) -> web.StreamResponse:
         token = form.get("refresh_token", "")
-        if token in self._used:
+        if token in self._used and not self.forgives:
             self._ended.add(self._used[token].family)
         grant = self._refresh.get(token)
         if grant is None or grant.client_id != client_id or self._is_over(grant):
