@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parent.parent
 
 TOYS = Path(__file__).parent / "connector_kit"
-NAMES = ("toy", "poster", "gate", "exchange")
+NAMES = ("toy", "poster", "gate", "exchange", "openid")
 
 PROJECT = """
 [build-system]
@@ -41,6 +41,7 @@ dependencies = ["dexcore"]
 "connector.poster" = "acme_poster"
 "connector.gate" = "acme_gate"
 "connector.exchange" = "acme_exchange"
+"connector.openid" = "acme_openid"
 
 [tool.hatch.build.targets.wheel]
 include = ["acme_*.py"]
@@ -140,7 +141,8 @@ def test_a_connector_of_sixty_lines_is_tested_with_twenty(stranger: Stranger) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "tests"), [("toy", 58), ("poster", 20), ("gate", 72), ("exchange", 63)]
+    ("name", "tests"),
+    [("toy", 58), ("poster", 20), ("gate", 72), ("exchange", 63), ("openid", 52)],
 )
 def test_a_connector_that_is_right_passes(
     stranger: Stranger, name: str, tests: int
@@ -419,11 +421,48 @@ WRONG_EXCHANGES = {
     ),
 }
 
+_WRONG_ID_TOKEN = "test_an_id_token_that_is_wrong_logs_nobody_in"
+
+WRONG_OPENIDS = {
+    **{
+        f"it does not look at {claim}": (
+            f'"{claim}": claims',
+            f'"{claim}": True or claims',
+            f"{_WRONG_ID_TOKEN}[{fault}]",
+        )
+        for claim, fault in {
+            "iss": "iss",
+            "aud": "aud",
+            "azp": "azp",
+            "nonce": "nonce",
+            "exp": "expired",
+            "at_hash": "at_hash",
+        }.items()
+    },
+    "it knows nobody by name": (
+        '"sub": bool(claims.get("sub")),',
+        '"sub": claims.setdefault("sub", "0"),',
+        f"{_WRONG_ID_TOKEN}[sub]",
+    ),
+    "it does not verify": (
+        'verify_with_jwks(tokens["id_token"], keys, ("ES256",))',
+        '__import__("json").loads(base64.urlsafe_b64decode('
+        'tokens["id_token"].split(".")[1] + "==")), 0',
+        f"{_WRONG_ID_TOKEN}[none] {_WRONG_ID_TOKEN}[hs256] "
+        f"{_WRONG_ID_TOKEN}[kid] {_WRONG_ID_TOKEN}[signature]",
+    ),
+    "it takes anybody's code": (
+        '"nonce": claims.get("nonce") == nonce,',
+        '"nonce": claims.get("nonce"),',
+        "test_a_code_of_another_login_is_none_of_this",
+    ),
+}
+
 WRONG = {
     (name, fault): case
     for name, cases in zip(
         NAMES,
-        (WRONG_TOYS, WRONG_POSTERS, WRONG_GATES, WRONG_EXCHANGES),
+        (WRONG_TOYS, WRONG_POSTERS, WRONG_GATES, WRONG_EXCHANGES, WRONG_OPENIDS),
         strict=True,
     )
     for fault, case in cases.items()
