@@ -196,7 +196,9 @@ class Upstream(PasswordConnector, RefreshConnector):
     def __init__(self):
         self.asked = []
         self.mood = None
+        self.rotated = b""
         self.email = "jane@example.com"
+        self.context = None
 
     async def login(self, scopes, username, password):
         return Identity("1", username, email=self.email, connector_data=b"0")
@@ -204,6 +206,8 @@ class Upstream(PasswordConnector, RefreshConnector):
     async def refresh(self, scopes, identity):
         self.asked.append(identity.connector_data)
         await asyncio.sleep(0.01)
+        if self.rotated:
+            await self.context.keep(identity, self.rotated)
         if self.mood:
             raise self.mood
         count = int(identity.connector_data) + 1
@@ -223,6 +227,7 @@ async def upstream_world(make_world, upstream):
         @hookimpl
         def dex_connector_types(self):
             async def open_it(config, context):
+                upstream.context = context
                 return upstream
 
             return [ConnectorType("changing", UpstreamConfig, open_it)]
@@ -263,6 +268,18 @@ async def test_an_upstream_that_fails_costs_no_refresh_token(
     assert "error" in json.loads(answer.text)
     upstream.mood = None
     assert (await upstream_world.refresh(token)).status == 200
+
+
+@pytest.mark.parametrize("trouble", [UpstreamUnavailable, AccessDenied])
+async def test_what_upstream_has_rotated_is_kept_though_the_refresh_failed(
+    upstream_world, upstream, trouble
+):
+    token = (await upstream_world.tokens())["refresh_token"]
+    upstream.mood, upstream.rotated = trouble("Rotated, and then this."), b"7"
+    assert (await upstream_world.refresh(token)).status in (400, 503)
+    upstream.mood, upstream.rotated = None, b""
+    assert (await upstream_world.refresh(token)).status == 200
+    assert upstream.asked == [b"0", b"7"]
 
 
 async def test_many_at_once_ask_upstream_once(upstream_world, upstream):
