@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parent.parent
 
 TOYS = Path(__file__).parent / "connector_kit"
-NAMES = ("toy", "poster", "gate", "exchange", "openid")
+NAMES = ("toy", "poster", "gate", "exchange", "openid", "rotator")
 
 PROJECT = """
 [build-system]
@@ -42,6 +42,7 @@ dependencies = ["dexcore"]
 "connector.gate" = "acme_gate"
 "connector.exchange" = "acme_exchange"
 "connector.openid" = "acme_openid"
+"connector.rotator" = "acme_rotator"
 
 [tool.hatch.build.targets.wheel]
 include = ["acme_*.py"]
@@ -142,7 +143,14 @@ def test_a_connector_of_sixty_lines_is_tested_with_twenty(stranger: Stranger) ->
 
 @pytest.mark.parametrize(
     ("name", "tests"),
-    [("toy", 58), ("poster", 20), ("gate", 72), ("exchange", 63), ("openid", 52)],
+    [
+        ("toy", 58),
+        ("poster", 20),
+        ("gate", 72),
+        ("exchange", 63),
+        ("openid", 52),
+        ("rotator", 58),
+    ],
 )
 def test_a_connector_that_is_right_passes(
     stranger: Stranger, name: str, tests: int
@@ -458,11 +466,31 @@ WRONG_OPENIDS = {
     ),
 }
 
+WRONG_ROTATORS = {
+    "it loses what was replaced": (
+        "await self.context.keep(identity, token.encode())",
+        "pass",
+        "test_a_refresh_that_failed_can_be_tried_again",
+    ),
+    "it keeps what was replaced": (
+        "connector_data=token.encode())",
+        'connector_data=b"c")',
+        "test_who_is_gone_is_denied",
+    ),
+}
+
 WRONG = {
     (name, fault): case
     for name, cases in zip(
         NAMES,
-        (WRONG_TOYS, WRONG_POSTERS, WRONG_GATES, WRONG_EXCHANGES, WRONG_OPENIDS),
+        (
+            WRONG_TOYS,
+            WRONG_POSTERS,
+            WRONG_GATES,
+            WRONG_EXCHANGES,
+            WRONG_OPENIDS,
+            WRONG_ROTATORS,
+        ),
         strict=True,
     )
     for fault, case in cases.items()
