@@ -87,6 +87,13 @@ async def test_there_is_one_of_what_there_is_one_of(path, sp, message, keys):
     await sp.refuses(etree.tostring(root), "too often")
 
 
+@pytest.mark.parametrize("place", [b"<samlp:Status>", b"<samlp:StatusCode "])
+async def test_words_stand_only_where_words_belong(place, sp, message, keys):
+    document = message().signed(keys.idp, response=False)
+    await sp.refuses(document.replace(place, b"words" + place), "text between")
+    await sp.accepts(document.replace(place, b"\n  " + place))
+
+
 async def test_a_confirmation_says_something(sp, message, keys):
     made = message()
     root = etree.fromstring(made.response())
