@@ -68,6 +68,26 @@ async def test_text_cannot_be_cut_short(text, cut, where, sp, message, keys):
     await sp.refuses(changed)
 
 
+@pytest.mark.parametrize("where", [".", "s:Assertion"])
+def test_what_is_read_are_the_bytes_that_were_signed(where, message, keys):
+    """If a parser let comments pass, they would not cut anything short either."""
+    from dexcore_connector_saml.signatures import Signers, verify
+
+    document = message(name_id=EVIL).signed(
+        keys.idp, response=where == ".", assertion=where != "."
+    )
+    changed = document.replace(b"admin@victim", b"admin@vic<!--x-->tim")
+    root = etree.fromstring(changed)
+    assert root.find(".//{*}NameID").text == "admin@vic"
+    place = root.find(where, {"s": "urn:oasis:names:tc:SAML:2.0:assertion"})
+    read = verify(root, place, Signers((keys.idp.certificate,)), datetime.now(UTC))
+    assert read is not place
+    assert read.tag == place.tag
+    assert read.find(".//{*}NameID").text == EVIL
+    assert not list(read.iter(f"{{{DSIG}}}Signature"))
+    assert not list(read.iter(etree.Comment))
+
+
 @BOTH
 async def test_a_character_reference_is_the_character(where, sp, message, keys):
     document = protected(message, keys, where, name_id="jane")
