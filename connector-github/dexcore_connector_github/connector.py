@@ -199,10 +199,17 @@ class GitHub(CallbackConnector, RefreshConnector):
                 await api.teams(), config.org, config.team_name_field
             )
         if scopes.groups and config.load_all_groups:
-            return groups_.of_all(
-                await api.orgs(), await api.teams(), config.team_name_field
-            )
+            return await self._everything(api)
         return ()
+
+    async def _everything(self, api: Api) -> tuple[str, ...]:
+        try:
+            orgs, teams = await api.orgs(), await api.teams()
+        except NotAllowed as error:
+            # The token is from a login for an app that wanted no groups: only another
+            # login brings one with the scope for them.
+            raise TokensRevoked(str(error)) from error
+        return groups_.of_all(orgs, teams, self.config.team_name_field)
 
     async def _allowed(self, api: Api, user: User) -> tuple[str, ...]:
         """Return the groups of the configured organizations they are in.

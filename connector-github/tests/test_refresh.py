@@ -176,6 +176,13 @@ async def test_without_tokens_nobody_is_asked(github, login, data):
     assert github.requests == []
 
 
+async def test_a_token_without_the_scope_for_groups_is_got_anew(open_login, jane):
+    login = await open_login(loadAllGroups=True)
+    before = await login.log_in(scopes=OFFLINE)
+    with pytest.raises(AccessDenied, match="log in again"):
+        await login.refresh(before)
+
+
 async def test_a_token_of_somebody_else_is_not_believed(github, login, jane):
     github.add("john", id=8)
     johns = await login.log_in("john")

@@ -111,19 +111,22 @@ def _checked(answer: Answer) -> Answer:
     """Return *answer* if it is a good one; else raise what it means."""
     if answer.status not in (401, 403):
         return answer.check()
-    message = _message(answer)
-    said = f"{answer.call} answered {answer.status} {words.quote(message)}."
-    if answer.status == 401:
+    error, message = _said(answer)
+    said = f"{answer.call} answered {answer.status} {words.quote(error or message)}."
+    # A token of a login for an app that wanted no groups lacks a scope for them: only
+    # another login brings one.
+    if answer.status == 401 or error == "insufficient_scope":
         raise TokensRevoked(said)
     raise Forbidden(said, blocked="blocked" in message or "deactivated" in message)
 
 
-def _message(answer: Answer) -> str:
+def _said(answer: Answer) -> tuple[str, str]:
+    """Return the error of OAuth 2.0 and the API's message, of which one is empty."""
     try:
         found = answer.object()
     except UpstreamError:
-        return ""
-    return _text(found, "message") or _text(found, "error_description")
+        return "", ""
+    return _text(found, "error"), _text(found, "message")
 
 
 def _text(found: Mapping[str, Any], key: str) -> str:

@@ -147,9 +147,10 @@ async def test_a_wrong_secret_of_ours_revokes_nobody(gitlab, login, jane):
         await login.refresh(before)
 
 
-async def test_a_lack_of_scopes_is_no_no(gitlab, login, jane):
+async def test_a_token_without_the_scope_for_groups_is_got_anew(login, jane):
     before = await login.log_in(scopes=Scopes(True))
-    with pytest.raises(UpstreamError, match="userinfo answered 403"):
+    await login.remember(before)
+    with pytest.raises(AccessDenied, match="log in again"):
         await login.refresh(before, Scopes(True, groups=True))
 
 
@@ -194,3 +195,10 @@ async def test_a_token_that_is_none_any_more_is_denied(gitlab, login, jane):
     gitlab.revoke("jane")
     with pytest.raises(AccessDenied, match="does not know this token"):
         await login.connector.token_identity(ACCESS_TOKEN, token)
+
+
+async def test_a_token_that_may_not_tell_the_groups_is_denied(gitlab, login, jane):
+    with pytest.raises(AccessDenied):
+        await login.connector.token_identity(
+            ACCESS_TOKEN, token_of(gitlab, "read_user")
+        )
