@@ -208,6 +208,17 @@ async def test_a_provider_that_cannot_answer_now_is_asked_once(
     assert len(provider.requests) == 1
 
 
+@pytest.mark.parametrize("status", [503, 429])
+async def test_nor_does_it_refuse_if_it_says_that_as_an_error(
+    provider, endpoint, status
+):
+    said = web.json_response({"error": "invalid_grant"}, status=status)
+    provider.answers["/busy"] = said
+    endpoint.url = f"{provider.url}/busy"
+    with pytest.raises(UpstreamUnavailable, match=f"answered {status}"):
+        await endpoint.refresh("r")
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
 async def test_json_that_is_called_something_else_is_read(provider, endpoint, kind):
     answer = web.Response(text='{"access_token": "a&b"}', content_type=kind)
