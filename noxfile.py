@@ -99,8 +99,6 @@ def tests(session: nox.Session) -> None:
     arguments = session.posargs or [
         "-n",
         "auto",
-        "--dist",
-        "loadgroup",  # what needs fixed ports runs in one process
         "--cov",
         "--cov-report=term:skip-covered",
         "--cov-fail-under=95",
@@ -132,8 +130,7 @@ def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies we promise to work with."""
     session.install(*everything(), "--resolution", "lowest-direct")
     session.install(*TEST, *CLIENTS)
-    tests = ["-n", "auto", "--dist", "loadgroup", "--ignore=tests/clients"]
-    tests += session.posargs
+    tests = ["-n", "auto", "--ignore=tests/clients", *session.posargs]
     _run(session, "-m", "pytest", *tests)
 
 

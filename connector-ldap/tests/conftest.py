@@ -326,15 +326,60 @@ AD_BASE = "DC=ad,DC=example,DC=org"
 AD_USERS = f"CN=Users,{AD_BASE}"
 
 
-class Samba(Process):
-    """A domain controller of Active Directory.  Its ports are fixed, and root's."""
+class Samba:
+    """A domain controller of Active Directory.  Its ports are fixed, and root's.
+
+    It is a daemon, and the processes of pytest-xdist share it: the first that needs it
+    starts it, the last stops it.
+    """
 
     realm, host, tls_host = "AD.EXAMPLE.ORG", "127.0.0.1", "127.0.0.1"
     admin, password = r"AD\Administrator", "Adm1n!pass"
 
-    def __init__(self, folder: Path, certificates: Certificates) -> None:
-        tool, self._conf = program("samba-tool"), str(folder / "etc" / "smb.conf")
-        self._tool = tool
+    def __init__(self, place: Path) -> None:
+        self._folder = place / "dc"
+        self._conf = str(self._folder / "etc" / "smb.conf")
+        self._certificates = place / "certificates"
+        self.ca = str(self._certificates / "ca.pem")
+
+    def start(self) -> None:
+        self._certificates.mkdir()
+        self._provision(Certificates(self._certificates))
+        # Whoever else wants its ports waits for as long as the daemon lives.
+        lock = Path(tempfile.gettempdir()) / "dexcore-samba.lock"
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            command = [program("samba"), "--daemon", "-M", "single", "-s", self._conf]
+            subprocess.run(command, check=True, pass_fds=[file.fileno()])
+        until = time.monotonic() + _STARTS
+        while not self._is_ready():
+            assert time.monotonic() < until, self._log()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        pid = int((self._folder / "samba.pid").read_text())
+        os.kill(pid, signal.SIGTERM)
+        until = time.monotonic() + 20
+        while Path(f"/proc/{pid}").exists():
+            if time.monotonic() > until:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+
+    def modify(self, ldif: str) -> None:
+        """Change entries, as an administrator does."""
+        login = ["-x", "-H", "ldaps://127.0.0.1", "-D", self.admin, "-w", self.password]
+        env = {"LDAPTLS_CACERT": self.ca}
+        run(program("ldapmodify"), *login, stdin=ldif, env=env)
+
+    def keytab(self, principal: str, folder: Path) -> str:
+        """A file with the key of *principal*."""
+        path = folder / "service.keytab"
+        export = ["domain", "exportkeytab", str(path), f"--principal={principal}"]
+        run(program("samba-tool"), *export, "-s", self._conf)
+        return str(path)
+
+    def _provision(self, certificates: Certificates) -> None:
+        tool, folder = program("samba-tool"), self._folder
         run(
             *(tool, "domain", "provision", f"--targetdir={folder}"),
             *(f"--realm={self.realm}", "--domain=AD", f"--adminpass={self.password}"),
@@ -358,32 +403,18 @@ class Samba(Process):
         lines = [each for each in lines if each.partition("=")[0].strip() not in own]
         lines += [f"{name} = {value}" for name, value in own.items()]
         Path(self._conf).write_text("\n".join(lines))
-        self._ca = certificates.ca
-        options = ["--foreground", "--no-process-group", "-M", "single"]
-        command = [program("samba"), *options, "-s", self._conf]
-        super().__init__(folder, command, self._is_ready)
-
-    def modify(self, ldif: str) -> None:
-        """Change entries, as an administrator does."""
-        login = ["-x", "-H", "ldaps://127.0.0.1", "-D", self.admin, "-w", self.password]
-        env = {"LDAPTLS_CACERT": self._ca}
-        run(program("ldapmodify"), *login, stdin=ldif, env=env)
-
-    def keytab(self, principal: str) -> str:
-        """A file with the key of *principal*."""
-        path = self.folder / f"{principal.replace('/', '-')}.keytab"
-        export = ["domain", "exportkeytab", str(path), f"--principal={principal}"]
-        run(self._tool, *export, "-s", self._conf)
-        return str(path)
 
     def _is_ready(self) -> bool:
         login = ["-x", "-H", "ldaps://127.0.0.1", "-D", self.admin, "-w", self.password]
         done = subprocess.run(
             [program("ldapsearch"), *login, "-s", "base", "-b", "", "vendorName"],
             capture_output=True,
-            env={**os.environ, "LDAPTLS_CACERT": self._ca},
+            env={**os.environ, "LDAPTLS_CACERT": self.ca},
         )
         return done.returncode == 0
+
+    def _log(self) -> str:
+        return (self._folder / "log.samba").read_text(errors="replace")[-3000:]
 
 
 def _option(text: str) -> tuple[str, ...]:
@@ -414,19 +445,40 @@ def ad_user(name: str, **attributes: str | int) -> str:
 
 
 @pytest.fixture(scope="session")
-def samba(certificates: Certificates) -> Iterator[Samba]:
-    """Active Directory, one for all; its tests belong to the xdist group samba."""
+def samba(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samba]:
+    """Active Directory, one for all."""
     if os.geteuid() != 0:
         reason = "Not run: a domain controller has the ports 88, 389 and 636: be root"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    lock = Path(tempfile.gettempdir()) / "dexcore-samba.lock"
-    with lock.open("w") as file, folder("samba") as place:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the ports are there once
-        with started(Samba(place, certificates)) as server:
-            assert isinstance(server, Samba)
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    place, users = shared / "samba", shared / "samba-users"
+    server = Samba(place)
+    with _alone(shared / "samba-lock"):
+        count = int(users.read_text()) if users.exists() else 0
+        if count == 0:
+            place.mkdir()
+            server.start()
             server.modify("".join(map(ad_user, ("jane", "john", "mary", "service"))))
             server.modify((HERE / "active-directory.ldif").read_text())
-            yield server
+        users.write_text(str(count + 1))
+    try:
+        yield server
+    finally:
+        with _alone(shared / "samba-lock"):
+            left = int(users.read_text()) - 1
+            users.write_text(str(left))
+            if left == 0:
+                server.stop()
+                shutil.rmtree(place)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 # — Kerberos ---------------------------------------------------------------------------

@@ -21,15 +21,13 @@ SEARCH = {
     "preferredUsernameAttr": "sAMAccountName",
 }
 
-pytestmark = pytest.mark.xdist_group("samba")
-
 
 @pytest.fixture
-def section(samba, certificates):
+def section(samba):
     def make(user_search=None, **keys):
         return {
             "host": samba.tls_host,
-            "rootCA": certificates.ca,
+            "rootCA": samba.ca,
             "bindDN": samba.admin,
             "bindPW": samba.password,
             "userSearch": {**SEARCH, **(user_search or {})},

@@ -276,17 +276,16 @@ def domain(samba, monkeypatch, tmp_path):
     return samba
 
 
-@pytest.mark.xdist_group("samba")
 @pytest.mark.parametrize("principal", ["HTTP/localhost", "service"])
 async def test_a_ticket_of_active_directory(
-    domain, connect, certificates, kinit, any_ticket, principal
+    domain, connect, kinit, any_ticket, tmp_path, principal
 ):
     kinit("jane@AD.EXAMPLE.ORG", "Foo!12345")
     header = any_ticket()
     connector = await connect(
         {
             "host": domain.tls_host,
-            "rootCA": certificates.ca,
+            "rootCA": domain.ca,
             "bindDN": domain.admin,
             "bindPW": domain.password,
             "userSearch": {
@@ -298,7 +297,7 @@ async def test_a_ticket_of_active_directory(
             "kerberos": {
                 "enabled": True,
                 # The service's account has one key for all its names.
-                "keytabPath": domain.keytab(principal),
+                "keytabPath": domain.keytab(principal, tmp_path),
                 "keytabPrincipal": principal,
                 "expectedRealm": "ad.example.org",
                 "usernameFromPrincipal": "userPrincipalName",
