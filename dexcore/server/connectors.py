@@ -236,6 +236,11 @@ class Connectors:
             return None
         return slot.opened
 
+    def type_of(self, id: str) -> str:
+        """Return the type of the connector *id*, "" if nobody has asked for it yet."""
+        slot = self._slots.get(id)
+        return "" if slot is None else slot.record.type
+
     def states(self) -> Mapping[str, str]:
         """Return, by connector id, why it could not be opened, or "" if it is open."""
         return {

@@ -146,13 +146,13 @@ class Policy:
             chain = self.second_factors.default_mfa_chain
         if not chain:
             return False
-        opened = self.connectors.peek(connector_id)
+        kind = self.connectors.type_of(connector_id)
         known = {each.id: each for each in self.second_factors.authenticators}
         return any(
             name not in known
-            or opened is None
+            or not kind
             or not known[name].connector_types
-            or opened.record.type in known[name].connector_types
+            or kind in known[name].connector_types
             for name in chain
         )
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from dexcore import hookimpl
+from dexcore.config.model import MFA, AuthenticatorEntry
 from dexcore.connector import (
     ConnectorType,
     Identity,
@@ -497,6 +498,48 @@ async def test_discovery_lists_what_is_on(make_house, grant_type):
     assert document["grant_types_supported"] == [
         each for each in GRANTS if each != grant_type
     ]
+
+
+# — which second factor counts ---------------------------------------------------------
+
+
+TOTP = AuthenticatorEntry("totp", "TOTP")
+FOR_LDAP = AuthenticatorEntry("totp", "TOTP", ("ldap",))
+FOR_PEOPLE = AuthenticatorEntry("totp", "TOTP", ("ldap", "people"))
+
+
+@pytest.mark.parametrize(
+    ("factors", "chain", "needed"),
+    [
+        (MFA(), None, False),
+        (MFA((TOTP,)), None, False),
+        (MFA((TOTP,), ("totp",)), None, True),
+        (MFA((TOTP,), ("totp",)), (), False),
+        (MFA((TOTP,)), ("totp",), True),
+        (MFA((FOR_LDAP,)), ("totp",), False),
+        (MFA((FOR_PEOPLE,)), ("totp",), True),
+        (MFA((FOR_LDAP,)), ("totp", "nobody configured this"), True),
+    ],
+    ids=[
+        "none",
+        "none asked for",
+        "everybody's",
+        "not this client's",
+        "this client's",
+        "of another connector",
+        "of this connector",
+        "unknown",
+    ],
+)
+async def test_a_second_factor_counts_where_it_is_asked_for(
+    make_house, factors, chain, needed
+):
+    house = await make_house(RULES["all is well"])
+    parts = house.world.server.parts
+    policy = Granting.of(parts, Tokens.of(parts)).policy
+    policy = attrs.evolve(policy, second_factors=factors)
+    client = attrs.evolve(house.client, mfa_chain=chain)
+    assert policy.needs_second_factor(client, "people") is needed
 
 
 # — a grant that forgets ---------------------------------------------------------------
