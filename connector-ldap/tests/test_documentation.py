@@ -82,19 +82,3 @@ def test_the_first_try_works(run_program, free_port, program, tmp_path):
     finally:
         kill = README[README.index("`kill ") + 1 :].split("`")[0]
         run_program("bash", stdin=f"cd {tmp_path}; {kill}")
-
-
-def test_every_case_of_dex_has_a_test():
-    table = (HERE / "README.md").read_text("utf-8")
-    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", table)
-    assert len(named) > 50
-    for file, test in named:
-        text = (HERE / file).read_text("utf-8")
-        kit = test in named_by_the_kit()
-        assert f"def {test}(" in text or kit, f"{file}::{test}"
-
-
-def named_by_the_kit():
-    from dexcore.testing import connector
-
-    return {name for each in vars(connector).values() for name in dir(each)}
