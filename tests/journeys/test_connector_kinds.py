@@ -87,6 +87,7 @@ class Site(Upstream):
 class Gate(PasswordConnector, NegotiateConnector):
     """Knows who has a ticket, and who knows the password."""
 
+    challenge: Challenge = attrs.field(factory=Challenge)
     mood: Exception | None = None
     seen: list = attrs.field(factory=list)
 
@@ -97,7 +98,7 @@ class Gate(PasswordConnector, NegotiateConnector):
         header = callback.headers.get("Authorization", "")
         if header == "Negotiate good":
             return Identity("1", username="Jane")
-        return None if header.startswith("Negotiate") else Challenge()
+        return None if header.startswith("Negotiate") else self.challenge
 
     async def login(self, scopes, username, password):
         return Identity("1", username="Jane") if password == "right" else None
@@ -307,6 +308,17 @@ async def test_who_has_no_ticket_is_asked_for_one_and_may_type_a_password(gated)
     async with Browser(stop_at=gated.redirect_uri) as browser:
         page = await browser.authorize(gated.authorization_url())
         arrived = await browser.enter(page, "jane", "right")
+    assert gated.landed(arrived.url).claims["name"] == "Jane"
+
+
+async def test_where_only_tickets_count_no_form_is_shown(gated, gate):
+    gate.challenge = Challenge("Negotiate", form=False)
+    page = await form_of(gated)
+    assert page.status == 401
+    assert page.headers["WWW-Authenticate"] == "Negotiate"
+    assert not page.forms
+    assert "Log in to your computer" in page.words
+    arrived = await form_of(gated, Authorization="Negotiate good")
     assert gated.landed(arrived.url).claims["name"] == "Jane"
 
 
