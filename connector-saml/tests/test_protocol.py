@@ -14,7 +14,8 @@ from lxml import etree
 from multidict import MultiDict
 
 from dexcore.connector import Callback, Scopes
-from dexcore.errors import AccessDenied, UpstreamError
+from dexcore.errors import AccessDenied, StorageUnavailable, UpstreamError
+from dexcore.testing.faults import FaultyStorage
 from dexcore.testing.upstreams.saml_messages import PROTOCOL, sign
 
 from dexcore_storage_memory import MemoryStorage  # isort: skip
@@ -301,6 +302,26 @@ async def test_a_refused_message_is_not_remembered(sp, forge):
     broken.find(".//{*}NameID").text = "admin"
     await sp.refuses(forge.bytes(broken))
     await sp.accepts(forge.bytes(root))
+
+
+@pytest.mark.parametrize("point", ["replays.create:before", "replays.create:after"])
+async def test_without_the_storage_nobody_logs_in(point, open_sp, message, keys):
+    """Nobody knows then whether it was used before; after it, it was."""
+    failing = {point}
+
+    def reached(where):
+        if where in failing:
+            raise StorageUnavailable("The database is away.")
+
+    sp = await open_sp(storage=FaultyStorage(MemoryStorage(), reached))
+    document = message().signed(keys.idp)
+    with pytest.raises(StorageUnavailable):
+        await sp.finish(document)
+    failing.clear()
+    if point.endswith("before"):
+        await sp.accepts(document)
+    else:
+        await sp.refuses(document, "used before")
 
 
 async def test_what_is_remembered_is_forgotten_when_it_is_too_old(sp, message, keys):
