@@ -155,6 +155,38 @@ def test_an_answer_cannot_be_used_in_another_browser(open_journey):
     journey._background.call(walk())
 
 
+def test_one_provider_cannot_answer_for_another(idp, keys):
+    """Even if it knows the request, and says that it is the other one."""
+    with SamlIdP(key=keys.other) as hostile:
+        hostile.users["jane"] = SamlUser(JANE, name_id="u-jane")
+        hostile.message = lambda message: attrs.evolve(
+            message, issuer=idp.entity_id, response_issuer=idp.entity_id
+        )
+        first = {**connector(idp), "id": "good", "name": "Good"}
+        second = {**connector(hostile), "id": "evil", "name": "Evil"}
+        with Journey(first, second) as journey:
+
+            async def walk():
+                async with Browser(stop_at=journey.redirect_uri) as browser:
+                    page = await browser.authorize(journey.authorization_url())
+                    page = await browser.choose(page, "Good")
+                    (form,) = page.forms
+                    # The very request goes to the other one.
+                    asked = attrs.evolve(form, url=hostile.sso_url)
+                    page = await browser.submit(page, asked)
+                    answer = await browser.enter(page, "jane", "password")
+                    refused = await browser.submit(answer, answer.forms[0])
+                    assert refused.status == 403
+                    assert "was not accepted" in refused.words
+
+            journey._background.call(walk())
+
+
+def test_the_callback_may_name_the_connector(open_journey):
+    journey = open_journey(redirectURI="$ISSUER/callback/saml")
+    assert journey.log_in("jane", "password").claims["name"] == "Jane Doe"
+
+
 def test_a_user_who_gives_up_upstream_is_told(open_journey, idp):
     journey = open_journey()
     idp.message = lambda message: attrs.evolve(
