@@ -255,9 +255,8 @@ def test_a_key_stands_in_for_the_secret(realm):
 
 @pytest.mark.parametrize("kind", ["id_token", "access_token"])
 async def test_its_tokens_are_exchanged_if_they_are_for_us(realm, kind):
-    ours, theirs = (
-        await asyncio.to_thread(realm.tokens, name) for name in ("dexcore", "another")
-    )
+    ours = await asyncio.to_thread(realm.tokens, "dexcore")
+    theirs = await asyncio.to_thread(realm.tokens, "another")
     options = realm.config(getUserInfo=kind == "access_token")["config"]
     config = structure({**options, "redirectURI": ""}, Config, where="config")
     log = logging.getLogger("dexcore.connector.oidc")
