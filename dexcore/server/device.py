@@ -221,6 +221,8 @@ class DevicePages:
         query = {
             "approval_prompt": "force",
             "client_id": found.client_id,
+            # So that the code that comes back is for this device and no other.
+            "nonce": found.user_code,
             "redirect_uri": self.devices.callback,
             "response_type": "code",
             "scope": " ".join(found.scopes),

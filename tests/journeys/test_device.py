@@ -231,6 +231,7 @@ async def test_the_user_types_the_code_logs_in_agrees_and_the_device_gets_tokens
     assert claims["aud"] == "tv"
     assert claims["email"] == "kilgore@kilgore.trout"
     assert {"auth_time", "at_hash"} <= claims.keys()
+    assert "nonce" not in claims
     assert (await world.userinfo(tokens["access_token"])).status == 200
 
 
@@ -294,6 +295,7 @@ async def test_the_way_to_log_in_asks_for_what_the_device_asked_for(world, devic
     assert query == {
         "approval_prompt": "force",
         "client_id": "tv",
+        "nonce": device.told["user_code"],
         "redirect_uri": "/dex/device/callback",
         "response_type": "code",
         "scope": "openid email offline_access",
@@ -440,6 +442,7 @@ async def test_the_code_of_another_client_connects_no_device(world, device):
             "stolen",
             "radio",
             "/dex/device/callback",
+            nonce=device.told["user_code"],
             scopes=("openid",),
             connector_id="pw",
             expiry=world.clock() + timedelta(minutes=5),

@@ -132,6 +132,7 @@ class Devices:
         now = self.now()
         if (
             login.client_id != request.client_id
+            or login.nonce != request.user_code
             or login.redirect_uri != self.callback
             or login.expiry < now
             or request.expiry < now
@@ -145,7 +146,10 @@ class Devices:
         status: str,
         login: AuthCode | None = None,
     ) -> None:
-        text = text_of(login) if login else request.client_id
+        text = request.client_id
+        if login is not None:
+            # The nonce was ours; it is not for the ID token.
+            text = text_of(attrs.evolve(login, nonce=""))
 
         def end(old: DeviceToken) -> DeviceToken:
             if old.status != PENDING or old.expiry < self.now():
