@@ -5,6 +5,7 @@ import importlib
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 
@@ -25,6 +26,8 @@ from dexcore.testing.browser import Browser
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SECRETS = {
+    "APP_SECRET": "a third secret of more than sixteen characters",
+    "LDAP_PASSWORD": "a password",
     "GRAFANA_SECRET": "a secret of more than sixteen characters",
     "WIKI_SECRET": "another secret of more than sixteen characters",
     "ADMIN_HASH": "$2b$10$gZEoeOgd11U7Qvzrjk2xnuDoEZ6dQtml2oOVvGhDiDbq0aL00EyYS",
@@ -42,6 +45,18 @@ def test_every_example_configuration_is_right_and_warns_of_nothing(file, caplog)
 
     assert config.issuer
     assert not caplog.records
+
+
+def test_the_connector_of_the_directory_knows_its_options():
+    file = EXAMPLES / "config-ldap.yaml"
+    done = subprocess.run(
+        [sys.executable, "-m", "dexcore", "check", str(file)],
+        env={**os.environ, **SECRETS},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "warning" not in done.stdout
 
 
 def test_the_development_configuration_fits_the_app():

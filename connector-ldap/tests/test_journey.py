@@ -2,9 +2,6 @@
 
 import asyncio
 import re
-import sys
-
-from pathlib import Path
 
 import pytest
 
@@ -219,15 +216,3 @@ async def test_somebody_logs_in_with_chromium(requires_program, journey):
         url = page.url
     tokens = journey.landed(url)
     assert tokens.claims["groups"] == ["admins", "developers"]
-
-
-# — the example ------------------------------------------------------------------------
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "config-ldap.yaml"
-
-
-def test_the_example_is_right(run_program):
-    environ = {"LDAP_PASSWORD": "x", "APP_SECRET": "x"}
-    check = [sys.executable, "-m", "dexcore", "check", str(EXAMPLE)]
-    said = run_program(*check, env=environ)
-    assert "error" not in said.lower()
