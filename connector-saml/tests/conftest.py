@@ -19,12 +19,11 @@ from multidict import MultiDict
 
 from dexcore.connector import Callback, ConnectorContext, Identity, Scopes
 from dexcore.errors import AccessDenied
-from dexcore.testing.upstreams.saml_messages import (
+from dexcore.testing.upstreams.saml_messages import PROTOCOL, Message
+from dexcore.testing.upstreams.saml_signing import (
     ASSERTION,
     DSIG,
-    PROTOCOL,
     Encryption,
-    Message,
     SigningKey,
 )
 

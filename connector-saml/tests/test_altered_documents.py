@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from lxml import etree
 
 from dexcore.options import InvalidOption
-from dexcore.testing.upstreams.saml_messages import (
+from dexcore.testing.upstreams.saml_signing import (
     DSIG,
     ENVELOPED,
     EXC_C14N,

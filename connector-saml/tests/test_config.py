@@ -14,7 +14,7 @@ from dexcore_connector_saml import Saml
 from dexcore.config import structure
 from dexcore.errors import ConfigError
 from dexcore.options import InvalidOption
-from dexcore.testing.upstreams.saml_messages import SigningKey
+from dexcore.testing.upstreams.saml_signing import SigningKey
 
 NEEDED = {
     "ssoURL": "https://idp.example/sso",

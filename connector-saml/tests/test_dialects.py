@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dexcore.testing.upstreams.saml_messages import (
+from dexcore.testing.upstreams.saml_signing import (
     AES256_CBC,
     Encryption,
     Form,

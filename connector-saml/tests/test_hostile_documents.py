@@ -12,11 +12,11 @@ import pytest
 from lxml import etree
 
 from dexcore.errors import AccessDenied, UpstreamError
-from dexcore.testing.upstreams.saml_messages import (
+from dexcore.testing.upstreams.saml_messages import PROTOCOL
+from dexcore.testing.upstreams.saml_signing import (
     AES256_CBC,
     ASSERTION,
     DSIG,
-    PROTOCOL,
     RSA_1_5,
     Encryption,
     Form,

@@ -15,7 +15,7 @@ from dexcore_connector_saml.provider import FromMetadata
 from dexcore.connector import Scopes
 from dexcore.errors import UpstreamError, UpstreamUnavailable
 from dexcore.testing.upstreams.saml import SamlIdP
-from dexcore.testing.upstreams.saml_messages import SigningKey
+from dexcore.testing.upstreams.saml_signing import SigningKey
 
 ACS = "https://sp.example/dex/callback"
 
@@ -149,7 +149,7 @@ async def test_signed_metadata_cannot_be_changed(open_sp, keys, idp, tmp_path):
 
 
 async def test_sha1_does_not_sign_metadata_either(open_sp, keys, idp, tmp_path):
-    from dexcore.testing.upstreams.saml_messages import RSA_SHA1, Form, sign
+    from dexcore.testing.upstreams.saml_signing import RSA_SHA1, Form, sign
 
     (tmp_path / "m.pem").write_text(keys.other.pem)
     file = tmp_path / "metadata.xml"

@@ -13,7 +13,7 @@ from dexcore_connector_saml.workers import Workers
 from lxml import etree
 
 from dexcore.errors import TemporarilyUnavailable
-from dexcore.testing.upstreams.saml_messages import (
+from dexcore.testing.upstreams.saml_signing import (
     AES256_CBC,
     AES256_GCM,
     DSIG,

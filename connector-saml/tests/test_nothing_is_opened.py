@@ -17,13 +17,7 @@ from pathlib import Path
 import pytest
 
 from dexcore.testing.upstreams import Upstream
-from dexcore.testing.upstreams.saml_messages import (
-    DSIG,
-    ENVELOPED,
-    EXC_C14N,
-    Form,
-    sign,
-)
+from dexcore.testing.upstreams.saml_signing import DSIG, ENVELOPED, EXC_C14N, Form, sign
 
 # Runs alone, because an audit hook cannot be taken away again.
 PROGRAM = """
@@ -152,18 +146,17 @@ def _signed(made, plain, key, name, place):
             f'href="{place}"/><',
         ),
     }
-    who = key.certificate.serial_number
-    for label, form in forms.items():
-        signed = sign(plain.encode(), made.id, key, form).decode()
-        yield_name = f"{name} {label} {who}"
-        changed[yield_name] = signed
+    signed = {
+        **{label: sign(text.encode(), made.id, key) for label, text in changed.items()},
+        **{
+            label: sign(plain.encode(), made.id, key, form)
+            for label, form in forms.items()
+        },
+    }
+    whose = key.certificate.serial_number
     return {
-        (label if label.startswith(name) else f"{name} {label} {who}"): (
-            text
-            if label.startswith(name)
-            else sign(text.encode(), made.id, key).decode()
-        )
-        for label, text in changed.items()
+        f"{name} {label} {whose}": document.decode()
+        for label, document in signed.items()
     }
 
 

@@ -16,7 +16,8 @@ from multidict import MultiDict
 from dexcore.connector import Callback, Scopes
 from dexcore.errors import AccessDenied, StorageUnavailable, UpstreamError
 from dexcore.testing.faults import FaultyStorage
-from dexcore.testing.upstreams.saml_messages import PROTOCOL, sign
+from dexcore.testing.upstreams.saml_messages import PROTOCOL
+from dexcore.testing.upstreams.saml_signing import sign
 
 from dexcore_storage_memory import MemoryStorage  # isort: skip
 

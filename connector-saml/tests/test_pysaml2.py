@@ -182,7 +182,7 @@ def opinion(folder, xmlsec1, keys, tmp_path):
 
 def tampered(forge):
     """Return documents of every kind: as they came, wrapped, changed, re-signed."""
-    from dexcore.testing.upstreams.saml_messages import Form, sign
+    from dexcore.testing.upstreams.saml_signing import Form, sign
 
     made = forge.message()
     yield "valid", made.signed(forge.keys.idp)

@@ -211,7 +211,7 @@ def test_a_restriction_that_is_new_holds_for_refresh_tokens(open_journey, idp):
 
 
 def test_an_encrypted_and_signed_login(open_journey, idp, keys, sp_files):
-    from dexcore.testing.upstreams.saml_messages import Encryption
+    from dexcore.testing.upstreams.saml_signing import Encryption
 
     idp.encryption = Encryption(keys.sp.certificate)
     journey = open_journey(

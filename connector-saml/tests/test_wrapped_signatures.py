@@ -8,7 +8,7 @@ import pytest
 
 from lxml import etree
 
-from dexcore.testing.upstreams.saml_messages import ASSERTION, DSIG, Form, sign
+from dexcore.testing.upstreams.saml_signing import ASSERTION, DSIG, Form, sign
 
 SAML = f"{{{ASSERTION}}}"
 
@@ -225,7 +225,7 @@ async def test_what_a_signature_does_not_cover_is_nobody(document, sp, forge):
 async def test_an_assertion_that_is_encrypted_can_be_wrapped_no_better(
     document, open_sp, forge, encryption, sp_files
 ):
-    from dexcore.testing.upstreams.saml_messages import encrypt
+    from dexcore.testing.upstreams.saml_signing import encrypt
 
     root = document(forge)
     if root.find(f"{SAML}Assertion") is None:

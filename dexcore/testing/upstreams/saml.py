@@ -24,16 +24,8 @@ from aiohttp import web
 from lxml import etree
 
 from .base import Upstream
-from .saml_messages import (
-    ASSERTION,
-    DSIG,
-    PROTOCOL,
-    Encryption,
-    Form,
-    Message,
-    SigningKey,
-    sign,
-)
+from .saml_messages import PROTOCOL, Message
+from .saml_signing import ASSERTION, DSIG, Encryption, Form, SigningKey, sign
 
 __all__ = ["Asked", "SamlIdP", "SamlUser"]
 
