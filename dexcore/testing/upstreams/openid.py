@@ -19,6 +19,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import sys
 import time
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +36,7 @@ from ...jose.keys import private_key_of, signer
 from ..people import PASSWORD
 from ._openid_clients import OpenIDClient, OpenIDClients
 from .base import Upstream
+from .serve import serve
 
 __all__ = ["FAULTS", "OpenIDClient", "OpenIDProvider", "OpenIDUser"]
 
@@ -418,3 +420,17 @@ def _json(document: Mapping[str, Any]) -> bytes:
 
 def _error(error: str, status: int = 400) -> web.StreamResponse:
     return web.json_response({"error": error}, status=status)
+
+
+def example(port: int) -> OpenIDProvider:
+    """Return a provider with two users and a client, to click through."""
+    provider = OpenIDProvider(port=port, host="127.0.0.1")
+    provider.rotates = True
+    provider.add_user("jane", groups=["admins", "authors"])
+    provider.add_user("john", groups=["authors"])
+    provider.add_client("dexcore", "secret")
+    return provider
+
+
+if __name__ == "__main__":
+    sys.exit(serve(example, "An OpenID Connect provider", port=5564))
