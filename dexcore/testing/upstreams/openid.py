@@ -16,26 +16,22 @@ piece by piece; ``None`` leaves a piece out.
 from __future__ import annotations
 
 import hashlib
-import hmac
-import json
 import secrets
 import sys
 import time
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
 
 from aiohttp import web
 
-from ...jose import SigningKey, b64encode, generate, left_half_hash
-from ...jose.keys import private_key_of, signer
+from ...jose import b64encode, left_half_hash
 from ..people import PASSWORD
 from ._openid_clients import OpenIDClient, OpenIDClients
-from .base import Upstream
+from ._openid_signing import FAULTS, SigningUpstream, changed, to_json
 from .serve import serve
 
 __all__ = ["FAULTS", "OpenIDClient", "OpenIDProvider", "OpenIDUser"]
@@ -51,25 +47,6 @@ _SUPPORTED_AUTH = [
     "private_key_jwt",
     "none",
 ]
-
-#: Ways to spoil a signature.
-Signature = Literal["right", "none", "hs256", "stranger", "broken"]
-
-
-#: What may be wrong with an ID token: the attribute that makes it so, and its value.
-FAULTS: Mapping[str, tuple[str, Any]] = {
-    "aud": ("id_token_changes", {"aud": "another-client"}),
-    "azp": ("id_token_changes", {"azp": "another-client"}),
-    "iss": ("id_token_changes", {"iss": "https://another.example"}),
-    "sub": ("id_token_changes", {"sub": None}),
-    "nonce": ("id_token_changes", {"nonce": "of-another-login"}),
-    "expired": ("id_token_changes", {"exp": 1_000_000_000, "iat": 999_999_000}),
-    "at_hash": ("id_token_changes", {"at_hash": "MTIzNDU2Nzg5MDEyMzQ1Ng"}),
-    "none": ("signature", "none"),
-    "hs256": ("signature", "hs256"),
-    "kid": ("header_changes", {"kid": "of-no-key"}),
-    "signature": ("signature", "stranger"),
-}
 
 
 @attrs.frozen
@@ -91,7 +68,7 @@ class _Grant:
     parameters: Mapping[str, str] = {}
 
 
-class OpenIDProvider(Upstream):
+class OpenIDProvider(SigningUpstream):
     """The double.  ``path`` is that of its issuer.
 
     * ``metadata_changes``, ``id_token_changes``, ``header_changes``,
@@ -109,18 +86,15 @@ class OpenIDProvider(Upstream):
     def __init__(
         self, *, path: str = "", algorithm: str = "ES256", **options: Any
     ) -> None:
-        super().__init__(**options)
+        super().__init__(algorithm, **options)
         self.issuer = self.url + path
         self.users: dict[str, OpenIDUser] = {}
         self._clients = OpenIDClients(f"{self.issuer}/token")
         self.clients = self._clients.known
         self.metadata_changes: dict[str, Any] = {}
-        self.id_token_changes: dict[str, Any] = {}
-        self.header_changes: dict[str, Any] = {}
         self.userinfo_changes: dict[str, Any] = {}
         self.token_changes: dict[str, Any] = {}
         self.callback_changes: dict[str, Any] = {}
-        self.signature: Signature = "right"
         self.userinfo_claims: frozenset[str] = frozenset()
         self.rotates = False
         self.forgives = False
@@ -130,9 +104,6 @@ class OpenIDProvider(Upstream):
         self.jwt_access_tokens = False
         self.names_itself = False
         self.lifetime = 300  # seconds, of ID tokens
-        self._algorithm = algorithm
-        self._keys = [SigningKey.load(generate(algorithm))]
-        self._stranger = SigningKey.load(generate(algorithm))
         self._codes: dict[str, _Grant] = {}
         self._access: dict[str, _Grant] = {}
         self._refresh: dict[str, _Grant] = {}
@@ -179,11 +150,6 @@ class OpenIDProvider(Upstream):
         known = (*self._access.values(), *self._refresh.values())
         self._ended |= {grant.family for grant in known if grant.sub == sub}
 
-    def rotate_keys(self, *, forget: bool = True) -> None:
-        """Sign with another key; publish the old one too, unless it is forgotten."""
-        old = [] if forget else self._keys
-        self._keys = [SigningKey.load(generate(self._algorithm)), *old]
-
     def sign_in(self, url: str, name: str = "jane") -> dict[str, Any]:
         """Return what the browser brings back that went to *url* and signed in."""
         return self._answer(self.users[name], dict(parse_qsl(urlsplit(url).query)))
@@ -192,22 +158,6 @@ class OpenIDProvider(Upstream):
         """Return what the token endpoint would give *client_id* for *name*."""
         user = self.users[name]
         return self._granted(_Grant(client_id, user.sub, secrets.token_hex(8)))
-
-    @contextmanager
-    def spoil(self, fault: str) -> Iterator[None]:
-        """Let ID tokens be wrong while the ``with`` lasts, in one of ``FAULTS``."""
-        before = self.id_token_changes, self.header_changes, self.signature
-        name, change = FAULTS[fault]
-        setattr(self, name, change)
-        try:
-            yield
-        finally:
-            self.id_token_changes, self.header_changes, self.signature = before
-
-    @property
-    def jwks(self) -> dict[str, Any]:
-        """The keys it publishes."""
-        return {"keys": [dict(key.public) for key in self._keys]}
 
     # — what it serves -----------------------------------------------------------------
 
@@ -241,7 +191,7 @@ class OpenIDProvider(Upstream):
             "code_challenge_methods_supported": ["S256", "plain"],
             "authorization_response_iss_parameter_supported": self.names_itself,
         }
-        return web.json_response(_changed(known, self.metadata_changes))
+        return web.json_response(changed(known, self.metadata_changes))
 
     async def _jwks(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(self.jwks)
@@ -270,7 +220,7 @@ class OpenIDProvider(Upstream):
         answer["state"] = query["state"]
         if self.names_itself:
             answer["iss"] = self.issuer
-        return _changed(answer, self.callback_changes)
+        return changed(answer, self.callback_changes)
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}
@@ -321,9 +271,9 @@ class OpenIDProvider(Upstream):
         told = {"sub": grant.sub, **self._user(grant).claims}
         if self.signs_userinfo:
             told |= {"iss": self.issuer, "aud": grant.client_id}
-            signed = self._keys[0].sign(_json(_changed(told, self.userinfo_changes)))
+            signed = self._keys[0].sign(to_json(changed(told, self.userinfo_changes)))
             return web.Response(text=signed, content_type="application/jwt")
-        return web.json_response(_changed(told, self.userinfo_changes))
+        return web.json_response(changed(told, self.userinfo_changes))
 
     async def _introspect(self, request: web.Request) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}
@@ -347,7 +297,7 @@ class OpenIDProvider(Upstream):
         access_token = secrets.token_urlsafe(16)
         if self.jwt_access_tokens:
             about = {**self._stamp(grant), "aud": "api", "azp": grant.client_id}
-            access_token = self._keys[0].sign(_json(about), "at+jwt")
+            access_token = self._keys[0].sign(to_json(about), "at+jwt")
         if self.rotates or not refresh_token:
             refresh_token = secrets.token_urlsafe(16)
         self._access[access_token] = grant
@@ -359,7 +309,7 @@ class OpenIDProvider(Upstream):
             "refresh_token": refresh_token,
             "id_token": self._id_token(grant, access_token),
         }
-        return _changed(answer, self.token_changes)
+        return changed(answer, self.token_changes)
 
     def _id_token(self, grant: _Grant, access_token: str) -> str:
         kept = {
@@ -371,7 +321,7 @@ class OpenIDProvider(Upstream):
         claims["at_hash"] = left_half_hash(self._algorithm, access_token)
         if "nonce" in grant.parameters:
             claims["nonce"] = grant.parameters["nonce"]
-        return self._signed(_changed(claims, self.id_token_changes))
+        return self._signed(changed(claims, self.id_token_changes))
 
     def _stamp(self, grant: _Grant) -> dict[str, Any]:
         now = int(time.time())
@@ -383,39 +333,12 @@ class OpenIDProvider(Upstream):
             "exp": now + self.lifetime,
         }
 
-    def _signed(self, claims: Mapping[str, Any]) -> str:
-        key = self._stranger if self.signature == "stranger" else self._keys[0]
-        header = {"alg": self._algorithm, "kid": self._keys[0].kid, "typ": "JWT"}
-        if self.signature in ("none", "hs256"):
-            header["alg"] = self.signature.replace("hs", "HS")
-        header = _changed(header, self.header_changes)
-        signed = f"{b64encode(_json(header))}.{b64encode(_json(claims))}"
-        if self.signature == "none":
-            return signed + "."
-        if self.signature == "hs256":
-            # The public key as the secret of an algorithm that has one.
-            mac = hmac.digest(_json(dict(key.public)), signed.encode(), "sha256")
-            return f"{signed}.{b64encode(mac)}"
-        raw = signer(self._algorithm, private_key_of(key.private))(signed.encode())
-        if self.signature == "broken":
-            raw = bytes([raw[0] ^ 1]) + raw[1:]
-        return f"{signed}.{b64encode(raw)}"
-
     def _user(self, grant: _Grant) -> OpenIDUser:
         return next(user for user in self.users.values() if user.sub == grant.sub)
 
     def _is_over(self, grant: _Grant) -> bool:
         known = any(user.sub == grant.sub for user in self.users.values())
         return not known or grant.family in self._ended
-
-
-def _changed(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    changed = {**document, **changes}
-    return {name: value for name, value in changed.items() if value is not None}
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document).encode()
 
 
 def _error(error: str, status: int = 400) -> web.StreamResponse:
