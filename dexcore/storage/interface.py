@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
 
 from abc import ABC, abstractmethod
@@ -51,6 +52,18 @@ class Collection(ABC, Generic[R]):
         *after* is the key of the last record of the page before; *limit* the most
         records to return (``None``: all).
         """
+
+    async def matching(self, **fields: str) -> builtins.list[R]:
+        """Return the records whose text *fields* have these values, in key order.
+
+        A storage with an index for them uses it; here all records are read.
+        """
+        wanted = fields.items()
+        return [
+            record
+            for record in await self.list()
+            if all(getattr(record, name) == value for name, value in wanted)
+        ]
 
     @abstractmethod
     async def update(self, *key: str, change: Callable[[R], R]) -> R:

@@ -20,6 +20,7 @@ from ..storage import (
     Client,
     ClientCredentialsClaims,
     Collection,
+    Collections,
     Keys,
     Kind,
     NotFound,
@@ -302,6 +303,32 @@ class RecordCases:
         assert dict(identity.consents) == {}
         assert dict(identity.mfa_secrets) == {}
         assert dict(identity.webauthn_credentials) == {}
+
+    async def test_the_sessions_of_a_user_are_found(self, storage: Storage) -> None:
+        """By the user and the connector, to the letter, in the order of their ids."""
+        sessions = storage.auth_sessions
+        for id, user, connector in (
+            *(("c", "jane", "ldap"), ("a", "jane", "ldap"), ("b", "jane", "oidc")),
+            *(("d", "Jane", "ldap"), ("e", "jan", "eldap")),
+        ):
+            await sessions.create(
+                AuthSession(
+                    id,
+                    "secret",
+                    user,
+                    connector,
+                    absolute_expiry=LATER,
+                    idle_expiry=LATER,
+                )
+            )
+        found = await sessions.matching(user_id="jane", connector_id="ldap")
+        assert [each.id for each in found] == ["a", "c"]
+        assert await sessions.matching(user_id="joe") == []
+
+        async def within(collections: Collections) -> list[AuthSession]:
+            return await collections.auth_sessions.matching(connector_id="oidc")
+
+        assert [each.id for each in await storage.view(within)] == ["b"]
 
     async def test_a_time_that_is_not_set_stays_not_set(self, storage: Storage) -> None:
         """The year one, and the epoch, which some databases have instead."""

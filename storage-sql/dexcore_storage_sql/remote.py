@@ -188,6 +188,10 @@ class RemoteCollection(Collection[R], Generic[R]):
             lambda all: self._own(all).list(after=after, limit=limit)
         )
 
+    async def matching(self, **fields: str) -> builtins.list[R]:
+        """Return the records whose *fields* have these values."""
+        return await self._storage.run(lambda all: self._own(all).matching(**fields))
+
     async def update(self, *key: str, change: Callable[[R], R]) -> R:
         """Replace the record by ``change(record)``."""
         return await self._storage.unit(

@@ -72,6 +72,11 @@ class Statements:
             f"{self._select} WHERE ({keys}) > ({marks}) ORDER BY {keys} LIMIT ?"
         )
 
+    def matching(self, names: tuple[str, ...]) -> str:
+        """Read the rows in which these columns have the values of the parameters."""
+        where = " AND ".join(f"{quoted(name)} = ?" for name in names)
+        return self._spell(f"{self._select} WHERE {where} ORDER BY {self._ordered}")
+
     @cached_property
     def sweep(self) -> str:
         """Remove rows that expired before a time; the last parameter is how many.

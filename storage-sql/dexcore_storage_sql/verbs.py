@@ -137,6 +137,19 @@ class TableCollection(SQLCollection[R], Generic[R]):
             rows = []  # there is nothing after the only one
         return [self._codec.record(row) for row in rows]
 
+    async def matching(self, **fields: str) -> builtins.list[R]:
+        """Return the records whose *fields* have these values."""
+        sql = self._sql.matching(tuple(fields))
+        found = map(
+            self._codec.record, await self._session.fetch(sql, (*fields.values(),))
+        )
+        # A database that folds letters finds more than was asked for.
+        return [
+            record
+            for record in found
+            if all(getattr(record, name) == fields[name] for name in fields)
+        ]
+
     async def take(self, *key: str) -> R:
         """Remove the record and return it."""
         if not self._sql.dialect.returning:
