@@ -19,6 +19,7 @@ import base64
 import binascii
 import ipaddress
 import os
+import socket
 import ssl
 import urllib.request
 
@@ -133,7 +134,9 @@ class HttpClient:
     """Calls upstream.  To be made within a running event loop, and closed.
 
     *timeout* is for one call, in seconds, its redirects included; *limit* for one
-    answer, in bytes.  Raises ``ConfigError`` if *tls* cannot be used.
+    answer, in bytes.  With *public_only* no address of a private network is connected
+    to, whatever a name resolves to; a proxy of the environment decides for itself.
+    Raises ``ConfigError`` if *tls* cannot be used.
     """
 
     def __init__(
@@ -142,14 +145,16 @@ class HttpClient:
         *,
         timeout: float = TIMEOUT,
         limit: int = LIMIT,
+        public_only: bool = False,
     ) -> None:
         self.timeout = timeout
         self.limit = limit
+        self.public_only = public_only
         self._tls = tls or TLS()
         self._context = self._tls.context()
         self._trusting = asyncio.Lock()
         self._trusts_system = self._tls.insecure_skip_verify
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def get(
         self,
@@ -187,8 +192,8 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        session, self._session = self._session, None
-        if session is not None:
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
             await session.close()
 
     async def _guarded(
@@ -251,13 +256,14 @@ class HttpClient:
         if url.scheme == "https":
             await self._trust_system()
         call = _named(method, url)
-        async with self._opened().request(
+        proxy = _proxy(url)
+        async with self._opened(checked=self.public_only and proxy is None).request(
             method,
             url,
             data=body,
             headers=headers,
             allow_redirects=False,
-            proxy=_proxy(url),
+            proxy=proxy,
         ) as response:
             read = bytearray()
             async for chunk in response.content.iter_any():
@@ -268,16 +274,20 @@ class HttpClient:
                     )
             return Answer(call, response.status, response.headers, bytes(read))
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._context, limit=_AT_ONCE),
+    def _opened(self, *, checked: bool) -> aiohttp.ClientSession:
+        if checked not in self._sessions:
+            self._sessions[checked] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    ssl=self._context,
+                    limit=_AT_ONCE,
+                    socket_factory=_public_socket if checked else None,
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "dexcore", "Accept": "application/json"},
                 timeout=aiohttp.ClientTimeout(total=None),  # ours is around it all
                 trust_env=False,  # it would send what ~/.netrc says, too
             )
-        return self._session
+        return self._sessions[checked]
 
     async def _trust_system(self) -> None:
         async with self._trusting:
@@ -354,6 +364,17 @@ def _proxy(url: yarl.URL) -> str | None:
     if url.scheme == "http" and "REQUEST_METHOD" in os.environ:
         return None
     return found if "://" in found else f"http://{found}"
+
+
+def _public_socket(info: aiohttp.AddrInfoType) -> socket.socket:
+    """Return a socket for one address, looked at after the name was resolved."""
+    family, kind, protocol, _, address = info
+    ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    if not ip.is_global or ip.is_multicast:
+        raise OSError(f"{ip} is not a public address")
+    return socket.socket(family, kind, protocol)
 
 
 def _is_local(host: str) -> bool:

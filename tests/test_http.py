@@ -456,3 +456,28 @@ async def test_neither_body_nor_headers_nor_keys_are_in_what_is_shown():
         answer = await http.get(str(address))
     assert SECRET not in repr(answer)
     assert "key.pem" not in repr(TLS(client_cert="c.pem", client_key="key.pem"))
+
+
+# — addresses inside -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_client_for_public_addresses_knocks_nowhere_inside(host):
+    """It is the address that counts, however it is written."""
+    knocked = []
+
+    async def note(request):
+        knocked.append(request.path)
+        return web.Response()
+
+    async with serving(note) as server, client(public_only=True) as careful:
+        with pytest.raises(UpstreamUnavailable, match="is not a public address"):
+            await careful.get(f"http://{host}:{server.port}/secret")
+    assert knocked == []
+
+
+async def test_a_proxy_decides_for_itself_where_it_goes(monkeypatch):
+    async with serving(hello) as proxy, client(public_only=True) as careful:
+        monkeypatch.setenv("http_proxy", str(proxy.make_url("/")))
+        answer = await careful.get("http://somewhere.example/")
+        assert answer.status == 200
