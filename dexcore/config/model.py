@@ -263,6 +263,16 @@ class Sessions:
         choices=("none", "all"),
         help="Which clients share a login if they do not say: none or all.",
     )
+    private_backchannel: bool = option(
+        False,
+        help="Ours: announce logouts at private addresses also to clients that the "
+        "file does not name.",
+    )
+    frontchannel_logout_uris: Mapping[str, str] = option(
+        factory=dict,
+        key="frontchannelLogoutURIs",
+        help="Ours: by client id, the addresses that log out when a frame loads them.",
+    )
 
 
 @attrs.frozen
@@ -387,11 +397,9 @@ class Config:
         Plugged("local"), help="Who signs tokens; without it local keys, RS256."
     )
     sessions: Sessions | None = option(
-        None, help="Browser sessions; needs DEX_SESSIONS_ENABLED=true."
+        None, help="Browser sessions; also on with DEX_SESSIONS_ENABLED=true."
     )
-    mfa: MFA = option(
-        MFA(), key="mfa", help="Second factors; needs DEX_SESSIONS_ENABLED=true."
-    )
+    mfa: MFA = option(MFA(), key="mfa", help="Second factors; needs sessions.")
     connectors: tuple[ConnectorEntry, ...] = option(
         (), help="The upstream identity providers."
     )

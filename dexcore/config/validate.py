@@ -23,6 +23,9 @@ from .model import (
 from .problems import suggest
 
 _LEVEL = re.compile(r"^(DEBUG|INFO|WARN|ERROR)([+-][0-9]+)?$", re.IGNORECASE)
+# Front-Channel Logout section 2; nothing that would end the policy it is put into.
+_FRAME = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+(/[^\s\"<>;,#]*)?")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SECOND_FACTORS = ("TOTP", "WebAuthn")
 _ZERO = timedelta(0)
 
@@ -43,7 +46,7 @@ def validate(config: Config, flags: Flags, found: Findings) -> None:
         _signup,
     ):
         rule(config, found)
-    _sessions(config, flags, found)
+    _sessions(config, found)
     _second_factors(config, flags, found)
 
 
@@ -263,17 +266,11 @@ def _signup(config: Config, found: Findings) -> None:
         )
 
 
-def _sessions(config: Config, flags: Flags, found: Findings) -> None:
+def _sessions(config: Config, found: Findings) -> None:
     at: Path = ("sessions",)
     sessions = config.sessions
     if not found.given(at) or sessions is None:
         return
-    if not flags.sessions_enabled:
-        found.error(
-            at,
-            "sessions are not enabled",
-            "Start the server with DEX_SESSIONS_ENABLED=true, or remove sessions.",
-        )
     for key, length in (
         ("absoluteLifetime", sessions.absolute_lifetime),
         ("validIfNotUsedFor", sessions.valid_if_not_used_for),
@@ -282,7 +279,40 @@ def _sessions(config: Config, flags: Flags, found: Findings) -> None:
             found.error(
                 (*at, key), f"{key} must be more than nothing", 'Write, say, "1h".'
             )
+    for client_id, uri in sessions.frontchannel_logout_uris.items():
+        if not _FRAME.fullmatch(uri):
+            found.error(
+                (*at, "frontchannelLogoutURIs", client_id),
+                f'"{uri}" is not an address that a page can load',
+                'Write an absolute one: "https://app.example.com/logout".',
+            )
     _session_rules(sessions, found)
+    _cookie_name(config.issuer, sessions.cookie_name, found)
+
+
+def _cookie_name(issuer: str, name: str, found: Findings) -> None:
+    """RFC 6265 section 4.1.1, and its successor's section 4.1.3 on prefixes."""
+    at: Path = ("sessions", "cookieName")
+    if not _TOKEN.fullmatch(name):
+        found.error(
+            at,
+            f'"{name}" cannot be the name of a cookie',
+            "Use letters, digits, - and _.",
+        )
+    scheme, _, rest = issuer.partition("://")
+    secure, path = scheme == "https", rest.partition("/")[2].strip("/")
+    if name.startswith("__Host-") and (path or not secure):
+        found.error(
+            at,
+            "browsers take a __Host- cookie only over https, for the path /",
+            "Choose another name for this issuer.",
+        )
+    elif name.startswith("__Secure-") and not secure:
+        found.error(
+            at,
+            "browsers take a __Secure- cookie only over https",
+            "Choose another name for this issuer.",
+        )
 
 
 def _session_rules(sessions: Sessions, found: Findings) -> None:
@@ -308,11 +338,12 @@ def _session_rules(sessions: Sessions, found: Findings) -> None:
 
 def _second_factors(config: Config, flags: Flags, found: Findings) -> None:
     at: Path = ("mfa", "authenticators")
-    if found.given(("mfa",)) and not flags.sessions_enabled:
+    sessions = config.sessions is not None or flags.sessions_enabled
+    if found.given(("mfa",)) and not sessions:
         found.error(
             ("mfa",),
             "second factors need sessions",
-            "Start the server with DEX_SESSIONS_ENABLED=true, or remove mfa.",
+            'Add "sessions: {}", or remove mfa.',
         )
     for index, entry in enumerate(config.mfa.authenticators):
         if not entry.id and found.given((*at, index, "id")):

@@ -804,10 +804,28 @@ PASSWORDS = [
 
 SESSION_RULES = [
     Case(
-        "sessions-not-enabled",
-        "▶sessions: {cookieName: dex}\n",
-        "sessions are not enabled",
-        "DEX_SESSIONS_ENABLED=true",
+        "session-cookie-with-a-semicolon",
+        "sessions: {cookieName: ▶'a;b'}\n",
+        "cannot be the name of a cookie",
+        "letters, digits",
+    ),
+    Case(
+        "session-cookie-that-browsers-refuse",
+        "sessions: {cookieName: ▶__Host-dex}\n",
+        "only over https, for the path /",
+        "another name",
+    ),
+    Case(
+        "a-frame-of-no-address",
+        "sessions: {frontchannelLogoutURIs: {app: ▶'javascript:alert(1)'}}\n",
+        "not an address that a page can load",
+        "https://app.example.com/logout",
+    ),
+    Case(
+        "secure-session-cookie-over-http",
+        "sessions: {cookieName: ▶__Secure-dex}\n",
+        "only over https",
+        "another name",
     ),
     Case(
         "session-lives-no-time",
@@ -841,7 +859,7 @@ SESSION_RULES = [
         "second-factors-not-enabled",
         "▶mfa: {authenticators: []}\n",
         "second factors need sessions",
-        "DEX_SESSIONS_ENABLED=true",
+        "sessions: {}",
     ),
     Case(
         "second-factor-without-id",
