@@ -29,10 +29,18 @@ C = TypeVar("C")
 
 @attrs.frozen
 class Scopes:
-    """What the client asked to learn about the end user."""
+    """What the client asked to learn about the end user, and how sure it must be.
+
+    ``max_age``: the end user must have proved who they are at most so many seconds ago
+    (0: now, -1: whenever); a connector that logs in elsewhere passes it on as well as
+    the upstream can take it.  ``login_hint`` is what the end user may want to log in
+    as, ``""`` if that is not known; it comes from the client and proves nothing.
+    """
 
     offline_access: bool = False
     groups: bool = False
+    max_age: int = -1
+    login_hint: str = ""
 
 
 @attrs.frozen
