@@ -6,7 +6,8 @@ values that may be left out.  All are escaped, none needs a script, and all work
 
 * ``issuer``, the name to show; ``logo``, the address of the logo; ``theme``
 * ``extra``, the mapping ``frontend.extra`` of the configuration file
-* ``favicon``, ``stylesheets`` and ``submit_script``, addresses of what pages load
+* ``favicon``, ``stylesheets``, ``submit_script`` and ``continue_script``, addresses of
+  what pages load
 * ``url('static/notice.png')``, the path of one of our files or endpoints
 * ``req_path``, the path of the request, and ``status``, the status of the answer
 
@@ -64,8 +65,14 @@ PAGE_HEADERS: Mapping[str, str] = MappingProxyType(
 # The pages, and the values of each that may be left out.  All others must be given.
 PAGES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        # connectors: each with id, name, url, type and available
-        "login.html": {"signup_url": ""},
+        # connectors: each with id, name, url, type and available; whoever is logged in
+        # already may go on by the account's url
+        "login.html": {
+            "signup_url": "",
+            "account_name": "",
+            "account_email": "",
+            "account_url": "",
+        },
         # post_url, username, prompt (the label of username)
         "password.html": {
             "back_link": "",
@@ -118,6 +125,12 @@ PAGES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "ip_address": "",
             "user_agent": "",
             "logout_url": "",
+            # places: the user's other sessions, each with id, browser, ip_address,
+            # used_iso and used_text; apps: each with id, name, used_iso, used_text
+            "places": (),
+            "apps": (),
+            "post_url": "",
+            "hidden": {},
         },
         # show_confirmation asks, with a form to post_url; logged_out says it is done
         "logout.html": {
@@ -126,7 +139,10 @@ PAGES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "back_url": "",
             "logged_out": False,
             "show_confirmation": False,
+            "username": "",
         },
+        # frames: addresses of applications that log out when they are loaded
+        "frontchannel.html": {"continue_url": ""},
         # url (here the address the form goes to, so there is no url() function) and
         # fields by name; posted by static/submit.js, or by a button without scripts
         "form_post.html": {},
@@ -148,7 +164,10 @@ _SLOTS: Mapping[str, tuple[str, ...]] = {
 }
 _FRAMES = 256  # per page; more connectors than that are drawn as other pages are
 
-_SCRIPTS = {"form_post.html": "script-src 'self'; "}
+_SCRIPTS = {
+    "form_post.html": "script-src 'self'; ",
+    "frontchannel.html": "script-src 'self'; ",
+}
 _IMAGES = {"totp_verify.html": " data:"}
 
 _OURS = Path(__file__).parent
@@ -209,6 +228,7 @@ class Pages:
             url=links,
             favicon=links("theme/favicon.png"),
             submit_script=links("static/submit.js"),
+            continue_script=links("static/continue.js"),
             stylesheets=(links("static/main.css"), links("theme/styles.css")),
         )
         for folder in theirs:
@@ -249,6 +269,14 @@ class Pages:
     def routes(self) -> list[web.RouteDef]:
         """Return a route for each file; nothing else can be asked for."""
         return [web.get(path, asset.answer) for path, asset in self._assets.items()]
+
+
+def allow_frames(response: web.Response, urls: Iterable[str]) -> None:
+    """Let the page of *response* show *urls* in frames; a page of ours shows none."""
+    origins = {f"{p.scheme}://{p.netloc}" for p in map(urlsplit, urls)}
+    policy = response.headers["Content-Security-Policy"]
+    frames = f"frame-src {' '.join(sorted(origins))}"
+    response.headers["Content-Security-Policy"] = f"{policy}; {frames}"
 
 
 @attrs.frozen(eq=False)
