@@ -18,10 +18,11 @@ from ..config import Config
 from ..oauth2.response_types import CODE
 from ..oauth2.times import utcnow
 from ..plugins import Plugins
+from .account import AccountPage
 from .authorize.callback import UpstreamCallback
 from .authorize.consent import Consent
 from .authorize.endpoint import AuthorizationEndpoint
-from .authorize.flow import Flows
+from .authorize.flow import Flows, Step
 from .authorize.login import Login, Logins
 from .authorize.request import AuthorizationRequests
 from .authorize.response import AuthorizationResponse
@@ -40,10 +41,12 @@ from .introspection import IntrospectionEndpoint
 from .metadata import MetadataEndpoint
 from .metrics import Metrics, open_metrics
 from .middleware import combined
+from .parking import Parking
 from .parts import Now, Parts, open_parts
 from .real_ip import RealIP
 from .revocation import RevocationEndpoint
 from .sealing import Sealer, derive
+from .session_parts import SessionParts, hints_of, session_parts
 from .tokens.leftovers import remove_leftovers
 from .userinfo import UserinfoEndpoint
 
@@ -66,6 +69,7 @@ class Server:
     health: Health
     metrics: Metrics
     parts: Parts
+    sessions: SessionParts | None
     _background: Background
     _stack: AsyncExitStack
 
@@ -83,6 +87,8 @@ class Server:
 
     async def close(self) -> None:
         """Stop everything and let go of connections."""
+        if self.sessions is not None:
+            await self.sessions.notices.close()
         await self._background.close()
         await self._stack.aclose()
 
@@ -114,12 +120,16 @@ async def open_server(
         parts = await open_parts(config, plugins, now, environ, stack)
         health = Health(parts.storage, parts.connectors.states, now)
         metrics = open_metrics(environ)
+        tokens = Tokens.of(parts)
+        strangers = STRANGERS()
+        sessions = session_parts(parts, tokens.refresh, strangers)
         return Server(
-            web=_public(parts, health, metrics),
+            web=_public(parts, health, metrics, tokens, sessions, strangers),
             telemetry=_telemetry(health, metrics),
             health=health,
             metrics=metrics,
             parts=parts,
+            sessions=sessions,
             background=Background(),
             stack=stack.pop_all(),
         )
@@ -129,28 +139,38 @@ async def open_server(
 # — the endpoints ----------------------------------------------------------------------
 
 
-def _public(parts: Parts, health: Health, metrics: Metrics) -> Application:
+def _public(
+    parts: Parts,
+    health: Health,
+    metrics: Metrics,
+    tokens: Tokens,
+    sessions: SessionParts | None,
+    strangers: Guard,
+) -> Application:
     config, issuer = parts.config, parts.issuer
     channels = Channels(parts.pages)
     cors = Cors(config.web.allowed_origins, config.web.allowed_headers)
-    tokens = Tokens.of(parts)
-    granting = Granting.of(parts, tokens)
+    token_sessions = sessions.tokens if sessions is not None else None
+    granting = Granting.of(parts, tokens, token_sessions)
     discovery = Discovery(
         issuer,
         parts.signer,
         granting.grant_types,
         _response_types(config),
         challenge_methods(parts),
+        sessions=sessions is not None,
     )
     introspection = IntrospectionEndpoint(
-        parts.clients, parts.storage, tokens.access, tokens.refresh
+        parts.clients, parts.storage, tokens.access, tokens.refresh, token_sessions
     )
     revocation = RevocationEndpoint(
         parts.clients, parts.storage, tokens.access, tokens.refresh, parts.audit
     )
     userinfo = UserinfoEndpoint(tokens.access, parts.strict)
     metadata = MetadataEndpoint(parts.connectors, issuer)
-    home = HomePage(parts.pages, issuer, bool(parts.signups))
+    home: HomePage | AccountPage = HomePage(parts.pages, issuer, bool(parts.signups))
+    if sessions is not None:
+        home = sessions.account
     below = issuer.path
     well_known = "/.well-known/oauth-authorization-server"
 
@@ -184,7 +204,9 @@ def _public(parts: Parts, health: Health, metrics: Metrics) -> Application:
     route(below("/token/revoke"), cors.wrap(channels.back(revocation.answer)))
     route(below("/userinfo"), cors.wrap(channels.back(userinfo.answer)))
     route(below("/healthz"), channels.front(health.public))
-    for path, handler in _authorization(parts, granting).routes():
+    for path, handler in _authorization(parts, granting, sessions, strangers).routes():
+        route(below(path), channels.front(handler))
+    for path, handler in sessions.routes() if sessions is not None else ():
         route(below(path), channels.front(handler))
     for path, handler in granting.device_routes(channels):
         route(below(path), handler)
@@ -208,10 +230,11 @@ def _response_types(config: Config) -> tuple[str, ...]:
     return tuple(kind for kind in config.oauth2.response_types if kind == CODE)
 
 
-def _authorization(parts: Parts, granting: Granting) -> AuthorizationEndpoint:
+def _authorization(
+    parts: Parts, granting: Granting, sso: SessionParts | None, strangers: Guard
+) -> AuthorizationEndpoint:
     config, issuer, pages = parts.config, parts.issuer, parts.pages
     policy = granting.policy
-    strangers = STRANGERS()
     flows = Flows(
         parts.storage,
         parts.clients,
@@ -230,10 +253,13 @@ def _authorization(parts: Parts, granting: Granting) -> AuthorizationEndpoint:
         parts.strict,
         flows.lifetime,
         parts.now,
+        hints_of(parts),
     )
-    logins = Logins(parts.connectors, policy, parts.audit, parts.now)
+    remember = config.sessions and config.sessions.remember_me_checked_by_default
+    logins = Logins(parts.connectors, policy, parts.audit, parts.now, bool(remember))
     signup = bool(parts.signups)
-    steps = (
+    steps: tuple[Step, ...] = (
+        *((sso.reuse(parts, policy),) if sso else ()),
         SelectConnector(
             parts.connectors,
             policy,
@@ -242,8 +268,11 @@ def _authorization(parts: Parts, granting: Granting) -> AuthorizationEndpoint:
             config.oauth2.always_show_login_screen,
             signup,
         ),
-        Login(flows, logins, pages, issuer, granting.failed_logins, signup),
-        UpstreamCallback(flows, logins, parts.storage, issuer, strangers),
+        Login(flows, logins, pages, issuer, granting.failed_logins, signup, bool(sso)),
+        UpstreamCallback(
+            flows, logins, Parking(parts.storage, strangers, parts.now), issuer
+        ),
+        *((sso.begin,) if sso else ()),
         Consent(
             flows,
             parts.storage,
@@ -251,12 +280,18 @@ def _authorization(parts: Parts, granting: Granting) -> AuthorizationEndpoint:
             issuer,
             parts.audit,
             config.oauth2.skip_approval_screen,
+            bool(sso),
         ),
     )
     response = AuthorizationResponse(
-        parts.storage, flows, pages, parts.audit, parts.now
+        parts.storage,
+        flows,
+        pages,
+        parts.audit,
+        parts.now,
+        sso.sessions if sso else None,
     )
-    return AuthorizationEndpoint(flows, requests, steps, policy, response)
+    return AuthorizationEndpoint(flows, requests, steps, policy, response, bool(sso))
 
 
 def _signup(parts: Parts) -> SignupEndpoint:

@@ -16,6 +16,7 @@ from multidict import CIMultiDict
 
 from ..jose import KeySet
 from ..oauth2.grant_types import DEVICE_CODE
+from ..oauth2.prompts import PROMPTS
 from ..signer import JWKS_MAX_AGE, Signer
 from .urls import Issuer
 
@@ -37,6 +38,7 @@ class Discovery:
     grant_types: tuple[str, ...]
     response_types: tuple[str, ...]
     challenge_methods: tuple[str, ...]
+    sessions: bool = attrs.field(default=False, kw_only=True)
     _made_for: KeySet | None = None
     _body: bytes = b""
 
@@ -66,6 +68,7 @@ class Discovery:
             **self._device(),
             "introspection_endpoint": url("/token/introspect"),
             "revocation_endpoint": url("/token/revoke"),
+            **self._sessions(),
             "grant_types_supported": sorted(self.grant_types),
             "response_types_supported": sorted(self.response_types),
             "response_modes_supported": ["query"],
@@ -100,10 +103,28 @@ class Discovery:
                 "c_hash",
                 "groups",
                 "federated_claims",
+                *(("sid",) if self.sessions else ()),
             ],
             "request_parameter_supported": False,
             "request_uri_parameter_supported": False,
             "claims_parameter_supported": False,
+        }
+
+    def _sessions(self) -> dict[str, Any]:
+        """Return what only a provider with sessions can do.
+
+        RP-Initiated Logout section 2.1, Back-Channel Logout section 2.1,
+        Front-Channel Logout section 3.
+        """
+        if not self.sessions:
+            return {}
+        return {
+            "end_session_endpoint": self.issuer.absolute("/logout"),
+            "backchannel_logout_supported": True,
+            "backchannel_logout_session_supported": True,
+            "frontchannel_logout_supported": True,
+            "frontchannel_logout_session_supported": True,
+            "prompt_values_supported": list(PROMPTS),
         }
 
     def _device(self) -> dict[str, str]:

@@ -24,6 +24,7 @@ from .guard import Guard
 from .parts import Parts
 from .policy import Policy
 from .sealing import Sealer, derive
+from .sessions.bound import TokenSessions
 from .tokens.access import AccessTokens
 from .tokens.claims import ExtraClaims
 from .tokens.devices import Devices
@@ -96,10 +97,12 @@ class Granting:
     device: tuple[DeviceAuthorizationEndpoint, DevicePages] | None
 
     @classmethod
-    def of(cls, parts: Parts, tokens: Tokens) -> Granting:
+    def of(
+        cls, parts: Parts, tokens: Tokens, sessions: TokenSessions | None = None
+    ) -> Granting:
         """Put together the grants that are built and switched on."""
         policy, failed_logins = _policy(parts, tokens), FAILED_LOGINS()
-        built = _grants(parts, tokens, policy, failed_logins)
+        built = _grants(parts, tokens, policy, failed_logins, sessions)
         on = set(parts.config.oauth2.grant_types)
         if not parts.config.oauth2.password_connector:
             on.discard(PASSWORD)
@@ -156,14 +159,18 @@ def _policy(parts: Parts, tokens: Tokens) -> Policy:
 
 
 def _grants(
-    parts: Parts, tokens: Tokens, policy: Policy, failed_logins: Guard
+    parts: Parts,
+    tokens: Tokens,
+    policy: Policy,
+    failed_logins: Guard,
+    sessions: TokenSessions | None,
 ) -> tuple[Grant, ...]:
     storage, connectors, audit = parts.storage, parts.connectors, parts.audit
     return (
         AuthorizationCodeGrant(
             storage, connectors, policy, tokens.refresh, audit, parts.now
         ),
-        RefreshTokenGrant(storage, policy, tokens.refresh, audit),
+        RefreshTokenGrant(storage, policy, tokens.refresh, audit, sessions),
         DeviceCodeGrant(storage, connectors, policy, parts.now),
         ClientCredentialsGrant(policy),
         PasswordGrant(

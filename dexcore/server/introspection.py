@@ -14,6 +14,7 @@ from ..oauth2 import subjects
 from ..storage import Client, Storage
 from .channels import answer_json, read_form
 from .clients import Clients
+from .sessions.bound import TokenSessions
 from .tokens.access import AccessTokens
 from .tokens.refresh import RefreshTokens
 
@@ -41,6 +42,7 @@ class IntrospectionEndpoint:
     storage: Storage
     access_tokens: AccessTokens
     refresh_tokens: RefreshTokens
+    sessions: TokenSessions | None = None
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer about the token in the form."""
@@ -59,10 +61,10 @@ class IntrospectionEndpoint:
 
     async def _about(self, token: str, client: Client) -> Mapping[str, Any]:
         if token.count(".") == 2:
-            return self._access(token, client)
+            return await self._access(token, client)
         return await self._refresh(token, client)
 
-    def _access(self, token: str, client: Client) -> Mapping[str, Any]:
+    async def _access(self, token: str, client: Client) -> Mapping[str, Any]:
         try:
             claims, _ = self.access_tokens.check(token)
         except InvalidToken:
@@ -71,6 +73,10 @@ class IntrospectionEndpoint:
         everyone = [audience] if isinstance(audience, str) else list(audience or ())
         client_id = claims.get("azp") or (everyone[0] if everyone else "")
         if client.id not in everyone and client.id != client_id:
+            return _INACTIVE
+        if self.sessions is not None and not await self.sessions.access_counts(
+            client_id, str(claims.get("sid", ""))
+        ):
             return _INACTIVE
         return {
             "active": True,
@@ -99,6 +105,10 @@ class IntrospectionEndpoint:
             record.client_id != client.id
             or refresh_tokens.standing(record, secret) not in ("current", "repeat")
             or refresh_tokens.policy.expired(record, refresh_tokens.now())
+        ):
+            return _INACTIVE
+        if self.sessions is not None and not await self.sessions.refresh_counts(
+            client, record
         ):
             return _INACTIVE
         issued = int(record.created_at.timestamp())

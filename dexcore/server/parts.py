@@ -193,7 +193,6 @@ def _check_built(config: Config) -> None:
             "the file is not served. Remove them to go on without."
         )
     missing = {
-        "sessions": config.sessions is not None,
         "grpc": bool(config.grpc.addr),
         "telemetry.enableProfiling": config.telemetry.enable_profiling,
     }

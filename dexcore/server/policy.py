@@ -30,7 +30,14 @@ from ..oauth2.grant_types import (
     REFRESH_TOKEN,
 )
 from ..oauth2.words import quote_all
-from ..storage import AuthCode, AuthRequest, Client, Collections, RefreshToken
+from ..storage import (
+    AuthCode,
+    AuthRequest,
+    Client,
+    Collections,
+    RefreshToken,
+    UserIdentity,
+)
 from .clients import Clients
 from .connectors import Connectors, Listed, OpenConnector
 from .tokens.authorization import Authorization
@@ -165,17 +172,26 @@ class Policy:
         if self.needs_second_factor(client, connector_id):
             raise UnauthorizedClient(_SECOND_FACTOR)
 
-    async def check_login(self, request: AuthRequest, client: Client) -> None:
-        """Raise ``AccessDenied`` if the login of *request* must not end in a code."""
+    async def check_login(
+        self, request: AuthRequest, client: Client, user: UserIdentity | None = None
+    ) -> None:
+        """Raise ``AccessDenied`` if the login of *request* must not end in a code.
+
+        *user* is what we remember of who has logged in, if it was just read.
+        """
         if not request.mfa_validated and self.needs_second_factor(
             client, request.connector_id
         ):
             raise AccessDenied(
                 "A second factor is required, and this server cannot ask for it."
             )
-        if await self._is_blocked(
-            self.storage, request.claims.user_id, request.connector_id
-        ):
+        if user is not None:
+            blocked = user.blocked_until > self.now()
+        else:
+            blocked = await self._is_blocked(
+                self.storage, request.claims.user_id, request.connector_id
+            )
+        if blocked:
             raise AccessDenied(_BLOCKED)
 
     async def _is_blocked(

@@ -51,6 +51,41 @@ staticClients:
 """
 
 
+SESSIONS = """
+issuer: http://127.0.0.1:5556/dex
+storage: {type: memory}
+web: {http: 127.0.0.1:5556}
+signer: {type: local, config: {algorithm: ES256, keysRotationPeriod: 6h}}
+oauth2: {skipApprovalScreen: true}
+sessions: {}
+connectors:
+- {type: mockPassword, id: pw, name: Passwords, config: {username: jane, password: fox}}
+staticClients:
+- id: example-app
+  redirectURIs: ['http://127.0.0.1:5555/callback']
+  name: Example App
+  secret: a-secret-of-the-example-app
+  ssoSharedWith: [other-app]
+- id: other-app
+  redirectURIs: ['http://127.0.0.1:5555/callback']
+  name: Other App
+  secret: a-secret-of-the-other-app
+  ssoSharedWith: [third-app]
+- id: third-app
+  redirectURIs: ['http://127.0.0.1:5555/callback']
+  name: Third App
+  secret: a-secret-of-the-third-app
+  ssoSharedWith: []
+"""
+SECRETS = {
+    "example-app": "a-secret-of-the-example-app",
+    "other-app": "a-secret-of-the-other-app",
+    "third-app": "a-secret-of-the-third-app",
+}
+# Without offline_access, which a session need not be good for.
+SSO_SCOPE = "openid email profile"
+
+
 class Clock:
     """A clock that stands still until it is moved."""
 
@@ -230,6 +265,33 @@ class World:
         keys = json(await self.browser().get("/dex/keys"))
         return verify_with_jwks(token, keys, ("RS256", "ES256", "EdDSA"))[0]
 
+    # — with sessions ------------------------------------------------------------------
+
+    async def logged_in(self, browser=None, **changes):
+        """Log in; return the browser and what it was answered."""
+        browser = browser or self.browser()
+        landed = await self.log_in(browser, **{"scope": SSO_SCOPE} | changes)
+        assert landed.status == 303, landed.text
+        return browser, landed
+
+    async def silently(self, browser, **changes):
+        """Ask with ``prompt=none``."""
+        return await self.ask(
+            browser, **{"scope": SSO_SCOPE, "prompt": "none"} | changes
+        )
+
+    async def tokens_of(self, landed, client_id="example-app"):
+        """Trade the code that *landed* carries."""
+        assert "code" in landed.params, landed.location
+        auth = (client_id, SECRETS[client_id])
+        answer = await self.exchange(landed.params["code"], auth=auth)
+        assert answer.status == 200, answer.text
+        return json(answer)
+
+    async def id_claims(self, landed, client_id="example-app"):
+        """Trade the code that *landed* carries; return the claims of the ID token."""
+        return await self.claims((await self.tokens_of(landed, client_id))["id_token"])
+
     async def close(self):
         for browser in self.browsers:
             await browser.close()
@@ -282,3 +344,15 @@ async def make_world(clock):
 @pytest.fixture
 async def world(make_world):
     return await make_world()
+
+
+@pytest.fixture
+def sso_config():
+    """A configuration file with sessions."""
+    return SESSIONS
+
+
+@pytest.fixture
+async def sso(make_world):
+    """A provider with sessions."""
+    return await make_world(SESSIONS)

@@ -8,7 +8,6 @@ browser sent to a GET of ours, which does carry them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -18,17 +17,14 @@ from aiohttp import web
 from multidict import MultiDict
 
 from ...connector import Callback, CallbackConnector
-from ...errors import MethodNotAllowed, NotFound, WrongRequest
-from ...oauth2.ids import new_id
-from ...storage import ParkedForm, Storage
+from ...errors import MethodNotAllowed, WrongRequest
 from ..channels import UPSTREAM_FORM_LIMIT, read_form, read_query, see_other
-from ..guard import Guard
-from ..middleware import ADDRESS, VIA_TRUSTED_PROXY
+from ..middleware import VIA_TRUSTED_PROXY
+from ..parking import PARKED, Parking
 from ..urls import Issuer
 from .flow import Flow, Flows, Passed, Step, StepRoute
 from .login import Logins, headers_for_connectors, scopes_of
 
-_PARKED_FOR = timedelta(minutes=1)
 _GONE = "Requested resource does not exist."
 
 
@@ -40,9 +36,8 @@ class UpstreamCallback(Step):
 
     flows: Flows
     logins: Logins
-    storage: Storage
+    parking: Parking
     issuer: Issuer
-    guard: Guard
 
     async def take(self, web_request: web.Request, flow: Flow) -> Passed:
         """Let every flow pass: this step only receives browsers that come back."""
@@ -65,8 +60,8 @@ class UpstreamCallback(Step):
                 return await self._park(web_request, form)
         elif web_request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed("Method not supported")
-        elif "parked" in query:
-            form = await self._parked(query["parked"])
+        elif PARKED in query:
+            form = await self.parking.take(query[PARKED])
         flow = await self.flows.begun(web_request, _flow_id(query, form))
         return await self._finish(web_request, flow, query, form)
 
@@ -103,21 +98,10 @@ class UpstreamCallback(Step):
     ) -> web.Response:
         if not _flow_id({}, form):
             raise WrongRequest("User session error.")
-        self.guard.check(web_request.get(ADDRESS) or "")
-        parked = ParkedForm(new_id(), form, self.flows.now() + _PARKED_FOR)
-        await self.storage.parked_forms.create(parked)
+        parked = await self.parking.park(web_request, form)
         return see_other(
-            f"{self.issuer.base}{_own_path(web_request)}?parked={parked.id}"
+            f"{self.issuer.base}{_own_path(web_request)}?{PARKED}={parked}"
         )
-
-    async def _parked(self, parked_id: str) -> Mapping[str, str]:
-        try:
-            parked = await self.storage.parked_forms.take(parked_id)
-        except NotFound:
-            raise WrongRequest("User session error.") from None
-        if parked.expiry < self.flows.now():
-            raise WrongRequest("User session error.")
-        return parked.fields
 
 
 def _flow_id(query: Mapping[str, str], form: Mapping[str, str]) -> str:

@@ -8,9 +8,9 @@ import attrs
 
 from aiohttp import web
 
-from ...errors import AccessDenied, InteractionRequired, MethodNotAllowed, NotFound
+from ...errors import AccessDenied, ConsentRequired, MethodNotAllowed, NotFound
 from ...oauth2 import scopes
-from ...storage import Storage
+from ...storage import Storage, UserIdentity
 from ..audit import Audit
 from ..channels import read_form, read_query
 from ..pages import Pages
@@ -20,7 +20,10 @@ from .flow import Flow, Flows, Passed, Step, StepRoute
 
 @attrs.frozen(eq=False)
 class Consent(Step):
-    """Asks, unless the operator or an earlier consent makes it needless."""
+    """Asks, unless the operator or an earlier consent makes it needless.
+
+    ``remember``: keep what was agreed to for the next time.
+    """
 
     path: ClassVar = "/approval"
 
@@ -30,12 +33,13 @@ class Consent(Step):
     issuer: Issuer
     audit: Audit
     skip: bool
+    remember: bool = False
 
     async def take(self, web_request: web.Request, flow: Flow) -> Passed:
         """Let the flow pass, or ask."""
         if flow.consented or await self._needless(flow):
             return flow
-        return await self.flows.ask(web_request, flow, self.path, InteractionRequired)
+        return await self.flows.ask(web_request, flow, self.path, ConsentRequired)
 
     def routes(self) -> tuple[StepRoute, ...]:
         """Return the page that asks."""
@@ -61,6 +65,8 @@ class Consent(Step):
             await self._drop(flow)
             # RFC 6749 section 4.1.2.1.
             raise AccessDenied("The end user did not agree.")
+        if self.remember:
+            await self._keep(flow)
         return attrs.evolve(flow, consented=True)
 
     def _page(self, web_request: web.Request, flow: Flow) -> web.Response:
@@ -82,18 +88,37 @@ class Consent(Step):
         except NotFound:
             return
 
+    async def _keep(self, flow: Flow) -> None:
+        """Keep what this client may have, in the place of what it could before."""
+        request = flow.request
+
+        def enter(user: UserIdentity) -> UserIdentity:
+            if user.consents.get(flow.client.id) == request.scopes:
+                return user
+            agreed = {**user.consents, flow.client.id: request.scopes}
+            return attrs.evolve(user, consents=agreed)
+
+        try:
+            await self.storage.user_identities.update(
+                request.claims.user_id, request.connector_id, change=enter
+            )
+        except NotFound:
+            return  # purged meanwhile: asked again the next time
+
     async def _needless(self, flow: Flow) -> bool:
         if flow.request.force_approval_prompt:
             return False
         return self.skip or await self._agreed_before(flow)
 
     async def _agreed_before(self, flow: Flow) -> bool:
-        user = await self.storage.user_identities.find(
-            flow.request.claims.user_id, flow.request.connector_id
-        )
+        asked = {*flow.request.scopes} - {scopes.OPENID}
+        user = flow.user
+        if user is not None and not asked:
+            return True  # what openid alone tells is no more than that it is them
+        if user is None:
+            user = await self.storage.user_identities.find(
+                flow.request.claims.user_id, flow.request.connector_id
+            )
         if user is None or flow.client.id not in user.consents:
             return False
-        return {*flow.request.scopes} <= {
-            scopes.OPENID,
-            *user.consents[flow.client.id],
-        }
+        return asked <= {*user.consents[flow.client.id]}

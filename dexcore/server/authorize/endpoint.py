@@ -6,28 +6,32 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ...errors import NotFoundPage, WrongRequest
 from ..channels import Handler, read_parameters, read_query
 from ..policy import Policy
-from .flow import PARAMETERS, Flow, Flows, Passed, Step
-from .request import AuthorizationRequests, parameters_of
+from .flow import COOKIES, PARAMETERS, Flow, Flows, Passed, Step
+from .request import AuthorizationRequests
 from .response import AuthorizationResponse
-from .select import chosen_for
+from .select import choosing, chosen_for
 
 AFTER_LOGIN = "/auth"
 
 
 @attrs.frozen
 class AuthorizationEndpoint:
-    """The browser's way to a code: the steps, in their order, then the response."""
+    """The browser's way to a code: the steps, in their order, then the response.
+
+    ``sessions``: one may spare the login, so that who wants to choose must say so.
+    """
 
     flows: Flows
     requests: AuthorizationRequests
     steps: tuple[Step, ...]
     policy: Policy
     response: AuthorizationResponse
+    sessions: bool = False
 
     def routes(self) -> list[tuple[str, Handler]]:
         """Return paths and handlers: ours, and the steps'."""
@@ -80,8 +84,11 @@ class AuthorizationEndpoint:
         flow = await self.flows.begun(web_request, flow_id)
         if flow.request.logged_in:
             raise WrongRequest("This login is complete already. Please start again.")
-        web_request[PARAMETERS] = parameters_of(flow.request)
-        return await self._walk(web_request, chosen_for(flow, ""))
+        flow = chosen_for(flow, "")
+        if self.sessions:
+            flow = choosing(flow)
+        web_request[PARAMETERS] = self.requests.parameters_of(flow)
+        return await self._walk(web_request, flow)
 
     def _walking(self, handler: Callable[[web.Request], Awaitable[Passed]]) -> Handler:
         async def handle(web_request: web.Request) -> web.StreamResponse:
@@ -93,10 +100,16 @@ class AuthorizationEndpoint:
         return handle
 
     async def _walk(self, web_request: web.Request, flow: Flow) -> web.StreamResponse:
+        response = await self._steps(web_request, flow)
+        for cookie in web_request.get(COOKIES, ()):
+            response.headers.add(hdrs.SET_COOKIE, cookie)
+        return response
+
+    async def _steps(self, web_request: web.Request, flow: Flow) -> web.StreamResponse:
         for step in self.steps:
             passed = await step.take(web_request, flow)
             if not isinstance(passed, Flow):
                 return passed
             flow = passed
-        await self.policy.check_login(flow.request, flow.client)
-        return await self.response.write(flow)
+        await self.policy.check_login(flow.request, flow.client, flow.user)
+        return await self.response.write(web_request, flow)

@@ -30,7 +30,7 @@ from ...errors import (
 from ...jose import b64decode, b64encode
 from ...oauth2.ids import is_id, new_hmac_key
 from ...oauth2.subjects import step_mac
-from ...storage import PKCE, AuthRequest, Client, Storage
+from ...storage import PKCE, AuthRequest, AuthSession, Client, Storage, UserIdentity
 from ..channels import REPLY_TO, ReplyTo, read_query, see_other
 from ..clients import Clients
 from ..guard import Guard
@@ -41,12 +41,17 @@ from ..urls import Issuer
 #: The parameters an authorization request came with.
 PARAMETERS: web.RequestKey[Mapping[str, str]] = web.RequestKey("parameters", Mapping)
 
+#: ``Set-Cookie`` lines that go with whatever the walk ends in.
+COOKIES: web.RequestKey[list[str]] = web.RequestKey("cookies", list)
+
 COOKIE = "dexcore_flow_"
 #: Proxies refuse header lines over 8 KB; all flows of a browser stay below this.
 COOKIE_BUDGET = 6 * 1024  # bytes
 ONE_COOKIE = 3800  # bytes: browsers keep 4096 of name, value and attributes
 
 _STORED = b"stored"
+# What the cookie carries beside the request: dex's record has no place for it.
+_HINTS = ("hint", "login_hint")
 _EXPIRED = (
     "This login has expired, or was begun in another browser. Please start again."
 )
@@ -57,13 +62,22 @@ class Flow:
     """The request and the client it came from.
 
     ``stored``: the request is in the storage.  ``consented``: the end user has just
-    agreed.
+    agreed.  ``fresh``: they have just logged in, and want the browser to ``remember``
+    it, or not.  ``session`` is the browser's, if this client may use it, and ``user``
+    what we remember of its user.  ``hint`` is the ``sub`` that the client expects,
+    ``login_hint`` what the end user may want to log in as.
     """
 
     request: AuthRequest
     client: Client
     stored: bool = False
     consented: bool = False
+    fresh: bool = False
+    remember: bool = False
+    session: AuthSession | None = None
+    user: UserIdentity | None = None
+    hint: str = ""
+    login_hint: str = ""
 
     @property
     def silent(self) -> bool:
@@ -115,11 +129,11 @@ class Flows:
         self, web_request: web.Request, flow: Flow, response: web.StreamResponse
     ) -> Flow:
         """Let the browser carry the flow from here on, by a cookie on *response*."""
-        value = self._seal(flow.request)
+        value = self._seal(flow)
         if len(value) > ONE_COOKIE:
             self.guard.check(web_request.get(ADDRESS) or "")
             flow = await self._store(flow)
-            value = self._mark(flow.request.id)
+            value = self._mark(flow)
         self._set_cookie(web_request, response, flow.request.id, value)
         return flow
 
@@ -133,11 +147,14 @@ class Flows:
         plain = self._unseal(web_request, flow_id)
         if plain is None:
             raise WrongRequest(_EXPIRED)
-        if plain == _STORED:
+        stored = plain.startswith(_STORED)
+        if stored:
             request = await self._stored(flow_id)
+            hints = orjson.loads(plain.removeprefix(_STORED) or b"[]")
         else:
-            request = _unpack(flow_id, plain)
-        return await self._ready(web_request, request, stored=plain == _STORED)
+            request, hints = _unpack(flow_id, plain)
+        flow = await self._ready(web_request, request, stored=stored)
+        return attrs.evolve(flow, **dict(zip(_HINTS, hints, strict=False)))
 
     def carries(self, web_request: web.Request, flow_id: str) -> bool:
         """Return whether the browser sent the cookie of flow *flow_id*."""
@@ -155,7 +172,7 @@ class Flows:
         flow_id, mac = query.get("req", ""), query.get("hmac", "")
         if not mac:
             raise Unauthorized("Unauthorized request")
-        if self._unseal(web_request, flow_id) != _STORED:
+        if not (self._unseal(web_request, flow_id) or b"").startswith(_STORED):
             raise WrongRequest(_EXPIRED)
         request = await self._stored(flow_id)
         if not hmac.compare_digest(self._mac(request, path).encode(), mac.encode()):
@@ -179,7 +196,7 @@ class Flows:
         # Both are letters, digits, "-" and "_": nothing to encode.
         link = f"hmac={self._mac(flow.request, path)}&req={flow.request.id}"
         response = see_other(f"{self.issuer.path(path)}?{link}")
-        mark = self._mark(flow.request.id)
+        mark = self._mark(flow)
         self._set_cookie(web_request, response, flow.request.id, mark)
         return response
 
@@ -218,11 +235,13 @@ class Flows:
     def _mac(self, request: AuthRequest, path: str) -> str:
         return step_mac(request.hmac_key, request.id, f"step:{path.lstrip('/')}")
 
-    def _seal(self, request: AuthRequest) -> str:
-        return self._stamped(request.id, _pack(request))
+    def _seal(self, flow: Flow) -> str:
+        return self._stamped(flow.request.id, _pack(flow.request, _hints(flow)))
 
-    def _mark(self, flow_id: str) -> str:
-        return self._stamped(flow_id, _STORED)
+    def _mark(self, flow: Flow) -> str:
+        hints = _hints(flow)
+        plain = _STORED + orjson.dumps(hints) if any(hints) else _STORED
+        return self._stamped(flow.request.id, plain)
 
     def _stamped(self, flow_id: str, plain: bytes) -> str:
         # The time goes first and in clear, so that the oldest can be told.
@@ -287,7 +306,16 @@ def _surplus(web_request: web.Request, name: str, size: int) -> list[str]:
     return surplus
 
 
-def _pack(request: AuthRequest) -> bytes:
+def remember_cookie(web_request: web.Request, cookie: str) -> None:
+    """Send this ``Set-Cookie`` with whatever the walk ends in."""
+    web_request.setdefault(COOKIES, []).append(cookie)
+
+
+def _hints(flow: Flow) -> tuple[str, ...]:
+    return tuple(getattr(flow, name) for name in _HINTS)
+
+
+def _pack(request: AuthRequest, hints: tuple[str, ...]) -> bytes:
     return orjson.dumps(
         (
             request.client_id,
@@ -304,11 +332,12 @@ def _pack(request: AuthRequest) -> bytes:
             b64encode(request.connector_data) if request.connector_data else "",
             request.pkce.code_challenge,
             request.pkce.code_challenge_method,
+            *(hints if any(hints) else ()),
         )
     )
 
 
-def _unpack(flow_id: str, plain: bytes) -> AuthRequest:
+def _unpack(flow_id: str, plain: bytes) -> tuple[AuthRequest, list[str]]:
     (
         client_id,
         response_types,
@@ -324,8 +353,9 @@ def _unpack(flow_id: str, plain: bytes) -> AuthRequest:
         connector_data,
         challenge,
         method,
+        *hints,
     ) = orjson.loads(plain)
-    return AuthRequest(
+    request = AuthRequest(
         id=flow_id,
         client_id=client_id,
         response_types=tuple(response_types),
@@ -341,3 +371,4 @@ def _unpack(flow_id: str, plain: bytes) -> AuthRequest:
         connector_data=b64decode(connector_data),
         pkce=PKCE(challenge, method),
     )
+    return request, hints

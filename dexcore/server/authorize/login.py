@@ -6,7 +6,7 @@ back from there.  After a correct password the walk goes on inside the same requ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
@@ -39,6 +39,7 @@ from ...errors import (
     WrongRequest,
 )
 from ...oauth2 import scopes as oauth2_scopes
+from ...oauth2.subjects import encode_subject
 from ...storage import AuthRequest
 from ..audit import Audit
 from ..channels import read_form, read_query, see_other
@@ -58,12 +59,16 @@ _GONE = "Requested resource does not exist."
 
 @attrs.frozen(eq=False)
 class Logins:
-    """What every way to log in has in common."""
+    """What every way to log in has in common.
+
+    ``remember``: what counts for a way that does not ask whether to.
+    """
 
     connectors: Connectors
     policy: Policy
     audit: Audit
     now: Callable[[], datetime]
+    remember: bool = False
 
     async def connector(self, flow: Flow) -> OpenConnector:
         """Return the flow's connector, if the client and the grant may use it."""
@@ -78,11 +83,19 @@ class Logins:
             reason = _GONE if refused.why == "missing" else str(refused)
             raise WrongRequest(reason) from None
 
-    def established(self, flow: Flow, identity: Identity) -> Flow:
+    def established(
+        self, flow: Flow, identity: Identity, *, remember: bool | None = None
+    ) -> Flow:
         """Return the flow with its end user.
 
-        Whatever an earlier login had proved beside the password is forgotten.
+        Whatever an earlier login had proved beside the password is forgotten.  Raises
+        ``LoginRequired`` if the client expects somebody else.
         """
+        subject = encode_subject(identity.user_id, flow.request.connector_id)
+        if flow.hint not in ("", subject):
+            # OpenID Connect Core section 3.1.2.1, id_token_hint.
+            self.refused(flow, "Not the expected user.", user_id=identity.user_id)
+            raise LoginRequired("Somebody else has logged in than id_token_hint names.")
         request = attrs.evolve(
             flow.request,
             logged_in=True,
@@ -101,7 +114,13 @@ class Logins:
             email=identity.email + ("" if identity.email_verified else " (unverified)"),
             groups=identity.groups,
         )
-        return attrs.evolve(flow, request=request, consented=False)
+        return attrs.evolve(
+            flow,
+            request=request,
+            consented=False,
+            fresh=True,
+            remember=self.remember if remember is None else remember,
+        )
 
     def refused(self, flow: Flow, reason: str, **who: object) -> None:
         """Note that somebody could not log in."""
@@ -136,6 +155,7 @@ class Login(Step):
     issuer: Issuer
     guard: Guard
     signup: bool
+    ask_to_remember: bool = False
 
     async def take(self, web_request: web.Request, flow: Flow) -> Passed:
         """Let the flow pass if somebody has logged in."""
@@ -168,7 +188,7 @@ class Login(Step):
             flow,
             opened,
             connector.begin(
-                scopes_of(flow.request),
+                attrs.evolve(scopes_of(flow.request), login_hint=flow.login_hint),
                 self.issuer.absolute("/callback"),
                 flow.request.id,
             ),
@@ -247,11 +267,10 @@ class Login(Step):
             raise
         if identity is None:
             self.logins.refused(flow, "Invalid credentials.", user=username)
-            return await self._page(
-                web_request, flow, opened, status=401, username=username
-            )
+            return await self._page(web_request, flow, opened, status=401, sent=form)
         self.guard.give_back(address, about=about)
-        return self.logins.established(flow, identity)
+        remember = form.get("remember_me") == "on"
+        return self.logins.established(flow, identity, remember=remember)
 
     async def _negotiated(
         self, web_request: web.Request, flow: Flow, opened: OpenConnector
@@ -298,23 +317,28 @@ class Login(Step):
         opened: OpenConnector,
         *,
         status: int = 200,
-        username: str | None = None,
+        sent: Mapping[str, str] | None = None,
     ) -> web.Response:
-        """Show the form; with *username* after a wrong password."""
+        """Show the form; *sent* is what was wrong in it."""
         connector = opened.connector
         prompt = connector.prompt if isinstance(connector, PasswordConnector) else ""
         several = len(await self.logins.connectors.listed()) > 1
+        checked = self.logins.remember
+        if sent is not None:
+            checked = sent.get("remember_me") == "on"
         return self.pages.render(
             "password.html",
             web_request.path,
             status=status,
             post_url=_here(web_request),
             back_link=f"{self.back}?back={flow.request.id}" if several else "",
-            username=username or "",
+            username=flow.login_hint if sent is None else sent.get("login", ""),
             prompt=prompt or "Username",
-            invalid=username is not None,
+            invalid=sent is not None,
             connector_name=opened.record.name,
             signup_url=self._signup_url(web_request, opened),
+            show_remember_me=self.ask_to_remember,
+            remember_me_checked=checked,
         )
 
     @property
@@ -357,4 +381,5 @@ def scopes_of(request: AuthRequest) -> Scopes:
     return Scopes(
         offline_access=oauth2_scopes.OFFLINE_ACCESS in request.scopes,
         groups=oauth2_scopes.GROUPS in request.scopes,
+        max_age=0 if "login" in request.prompt.split() else request.max_age,
     )

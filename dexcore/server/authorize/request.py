@@ -29,10 +29,12 @@ from ...oauth2.words import quote, quote_all
 from ...storage import AuthRequest, Client
 from ..channels import REPLY_TO, ReplyTo
 from ..clients import Clients
+from ..hints import IdTokenHints
 from ..urls import Issuer
 from .flow import Flow
 
 MOST_STATE = 64 * 1024  # characters of any one parameter
+_LONGEST_LOGIN_HINT = 256  # characters; an email address has at most 254
 
 
 @attrs.frozen
@@ -51,6 +53,7 @@ class AuthorizationRequests:
     strict: bool
     lifetime: timedelta
     now: Callable[[], datetime]
+    hints: IdTokenHints
 
     async def receive(
         self,
@@ -108,7 +111,23 @@ class AuthorizationRequests:
             connector_id=connector_id,
             pkce=challenge,
         )
-        return Flow(request, client)
+        id_token_hint = params.get("id_token_hint", "")
+        login_hint = params.get("login_hint", "")
+        return Flow(
+            request,
+            client,
+            hint=self.hints.read(id_token_hint).subject if id_token_hint else "",
+            login_hint=login_hint if len(login_hint) <= _LONGEST_LOGIN_HINT else "",
+        )
+
+    def parameters_of(self, flow: Flow) -> dict[str, str]:
+        """Return the parameters that make the request of *flow* again."""
+        found = parameters_of(flow.request)
+        if flow.hint:
+            found["id_token_hint"] = self.hints.keep(flow.hint)
+        if flow.login_hint:
+            found["login_hint"] = flow.login_hint
+        return found
 
     async def _client(
         self, params: Mapping[str, str], unknown_client: PageRefusal

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 import attrs
 
 from aiohttp import web
 
-from ...errors import NotFound, WrongRequest
+from ...errors import LoginRequired, NotFound, WrongRequest
 from ...oauth2.ids import new_id
 from ...oauth2.redirect_uris import OOB
 from ...storage import AuthCode, Collections, Storage
 from ..audit import Audit
 from ..channels import ReplyTo
 from ..pages import Pages
+from ..sessions.sessions import Sessions
 from .flow import Flow, Flows
 
 #: RFC 6749 section 4.1.2 recommends at most ten minutes.
@@ -31,11 +33,16 @@ class AuthorizationResponse:
     pages: Pages
     audit: Audit
     now: Callable[[], datetime]
+    sessions: Sessions | None = None
 
-    async def write(self, flow: Flow) -> web.Response:
+    async def write(self, web_request: web.Request, flow: Flow) -> web.Response:
         """Store a code and send it to the client."""
         code = self._code(flow)
-        if flow.stored:
+        if self.sessions is not None:
+            session_id = await self._session_id(self.sessions, web_request, flow)
+            code = attrs.evolve(code, session_id=session_id)
+            await self.storage.unit(_complete(flow, code, self.sessions))
+        elif flow.stored:
             await self.storage.unit(_complete(flow, code))
         else:
             await self.storage.auth_codes.create(code)
@@ -65,6 +72,28 @@ class AuthorizationResponse:
             pkce=request.pkce,
         )
 
+    async def _session_id(
+        self, sessions: Sessions, web_request: web.Request, flow: Flow
+    ) -> str:
+        """Return the session that the tokens will belong to, ``""`` if there is none.
+
+        After a page of ours the cookie has to say; by then the user may have logged
+        out, or somebody else in.
+        """
+        request, session = flow.request, flow.session
+        if session is None:
+            found = await sessions.find(web_request)
+            session = found.session if found is not None else None
+        if session is not None and (session.user_id, session.connector_id) == (
+            request.claims.user_id,
+            request.connector_id,
+        ):
+            return session.id
+        if request.auth_time < request.expiry - self.flows.lifetime:
+            # Nobody has logged in since this began: it stands on the session alone.
+            raise LoginRequired("The session has ended.")
+        return ""
+
     def _deliver(self, flow: Flow, code: AuthCode) -> web.Response:
         request = flow.request
         if request.redirect_uri == OOB:
@@ -74,13 +103,25 @@ class AuthorizationResponse:
         return ReplyTo(request.redirect_uri, request.state).redirect({"code": code.id})
 
 
-def _complete(flow: Flow, code: AuthCode) -> Callable[[Collections], Awaitable[None]]:
+def _complete(
+    flow: Flow, code: AuthCode, sessions: Sessions | None = None
+) -> Callable[[Collections], Awaitable[None]]:
     async def complete(collections: Collections) -> None:
-        try:
-            # Of many that finish one flow at once, one gets a code.
-            await collections.auth_requests.take(flow.request.id)
-        except NotFound:
-            raise WrongRequest("User session error.") from None
+        if flow.stored:
+            try:
+                # Of many that finish one flow at once, one gets a code.
+                await collections.auth_requests.take(flow.request.id)
+            except NotFound:
+                raise WrongRequest("User session error.") from None
+        if sessions is not None and code.session_id:
+            try:
+                await collections.auth_sessions.update(
+                    code.session_id,
+                    change=partial(sessions.used, client_id=code.client_id),
+                )
+            except NotFound:
+                # It ended a moment ago, and whoever ended it must be believed.
+                raise LoginRequired("The session has ended.") from None
         await collections.auth_codes.create(code)
 
     return complete

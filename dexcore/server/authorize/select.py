@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import attrs
@@ -14,6 +16,8 @@ from ..pages import Pages
 from ..policy import Policy
 from ..urls import Issuer
 from .flow import PARAMETERS, Flow, Passed, Step
+
+_CHOOSE = "select_account"
 
 
 @attrs.frozen
@@ -56,21 +60,28 @@ class SelectConnector(Step):
             return flow
         if not offered:
             raise WrongRequest("No connectors available for this client.")
-        if len(offered) == 1 and not self.always_show:
+        if len(offered) == 1 and not self.always_show and flow.user is None:
             return chosen_for(flow, offered[0].id)
         if flow.silent:
             raise LoginRequired("The end user would have to choose how to log in.")
-        return self._page(web_request, offered)
+        return self._page(web_request, flow, offered)
 
-    def _page(self, web_request: web.Request, offered: list[Listed]) -> web.Response:
-        query = urlencode(web_request[PARAMETERS])
-        here = f"{self.issuer.path('/auth')}?{query}"
+    def _page(
+        self, web_request: web.Request, flow: Flow, offered: list[Listed]
+    ) -> web.Response:
+        asked: Mapping[str, str] = web_request[PARAMETERS]
+        params = dict(asked)
+        here = f"{self.issuer.path('/auth')}?{urlencode(params)}"
+        account = self._account(flow, params) if flow.user is not None else {}
+        if account:
+            # Beside "Continue as" a connector means to log in as somebody else.
+            params["prompt"] = choosing(flow).request.prompt
         choices = tuple(
             Choice(
                 listed.id,
                 listed.name,
                 listed.type,
-                f"{self.issuer.path('/auth/')}{quote(listed.id, safe='')}?{query}",
+                self._url(listed.id, params),
                 listed.available,
             )
             for listed in offered
@@ -80,7 +91,36 @@ class SelectConnector(Step):
             web_request.path,
             connectors=choices,
             signup_url=self.issuer.signup(here) if self.signup else "",
+            **account,
         )
+
+    def _account(self, flow: Flow, params: dict[str, str]) -> dict[str, Any]:
+        """Return who may go on without logging in, and where."""
+        if flow.user is None or flow.session is None:
+            return {}
+        claims = flow.user.claims
+        asked = [each for each in flow.request.prompt.split() if each != _CHOOSE]
+        name = claims.username or claims.preferred_username or claims.email
+        return {
+            "account_name": name or claims.user_id,
+            "account_email": claims.email if claims.email != name else "",
+            "account_url": self._url(
+                flow.session.connector_id, {**params, "prompt": " ".join(asked)}
+            ),
+        }
+
+    def _url(self, connector_id: str, params: dict[str, str]) -> str:
+        path = f"{self.issuer.path('/auth/')}{quote(connector_id, safe='')}"
+        return f"{path}?{urlencode(params)}"
+
+
+def choosing(flow: Flow) -> Flow:
+    """Return *flow* with its end user asked which account to use."""
+    asked = flow.request.prompt.split()
+    if _CHOOSE in asked:
+        return flow
+    request = attrs.evolve(flow.request, prompt=" ".join((*asked, _CHOOSE)))
+    return attrs.evolve(flow, request=request)
 
 
 def chosen_for(flow: Flow, connector_id: str) -> Flow:

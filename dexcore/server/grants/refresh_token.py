@@ -38,6 +38,7 @@ from ..audit import Audit
 from ..connectors import OpenConnector, guarded
 from ..identity import claims_of, identity_of, wanted
 from ..policy import NotAllowed, Policy
+from ..sessions.bound import TokenSessions
 from ..tokens.authorization import Authorization, family_of
 from ..tokens.refresh import RefreshTokens, superseded, wire
 from .grant import Form, Grant, required
@@ -61,6 +62,7 @@ class RefreshTokenGrant(Grant):
     policy: Policy
     refresh_tokens: RefreshTokens
     audit: Audit
+    sessions: TokenSessions | None = None
     # Requests of one family wait for each other here, so that the upstream provider is
     # asked once; across replicas the compare-and-swap decides alone.
     _turns: WeakValueDictionary[str, asyncio.Lock] = attrs.field(
@@ -91,6 +93,13 @@ class RefreshTokenGrant(Grant):
                 await self._revoke(record)
             if standing not in ("current", "repeat"):
                 raise InvalidGrant(_WRONG)
+            if self.sessions is not None:
+                origin = await self.sessions.origin(record, session, client)
+                before = attrs.evolve(
+                    before,
+                    session_id=origin.session_id,
+                    auth_time=origin.auth_time,
+                )
             opened = await self._connector(record, client)
             # Before the token is spent on an answer that is a refusal.
             allowed = await self.allowed(before, self.storage)
