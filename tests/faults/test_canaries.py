@@ -18,6 +18,7 @@ async def talkative(spawn, tmp_path):
         logger={"level": "DEBUG", "format": "json"},
         telemetry={"http": telemetry},
         oauth2={},
+        sessions={},
     )
     app.metrics = f"http://{telemetry}/metrics"
     return app
@@ -72,6 +73,14 @@ async def good_run(app, secrets, example):
     secrets["signature"] = tokens["id_token"].rpartition(".")[2]
     assert (await app.userinfo(tokens["access_token"])).status == 200
     assert (await app.introspect(tokens["access_token"]))["active"]
+    for cookie in browser.cookie_jar:
+        secrets[f"session cookie {cookie.key}"] = cookie.value
+    page = await app.get("/dex", session=browser)
+    secrets["session form token"] = page.fields["csrf_token"]
+    page = await app.get("/dex/logout", session=browser)
+    secrets["sealed target of a logout"] = page.fields["asked"]
+    hint = f"/dex/logout?id_token_hint={tokens['id_token']}"
+    assert "You are logged out" in (await app.get(hint, session=browser)).text
     answer = await app.refresh(tokens["refresh_token"])
     secrets["second refresh token"] = answer.json["refresh_token"]
     secrets["second access token"] = answer.json["access_token"]

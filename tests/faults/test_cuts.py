@@ -415,3 +415,133 @@ async def test_a_device_gets_one_token_set_wherever_its_poll_is_killed(
         assert again.status == (400 if durable(names) else 200), names
         assert (await poll(later)).status == 400
         assert len(await later.storage.refresh_tokens.list()) == 1
+
+
+# — with sessions ----------------------------------------------------------------------
+
+
+@pytest.fixture
+async def sessions(open_house, points, clock):
+    """Both clients have refresh tokens that end with the session."""
+    clients = [
+        {
+            "id": id,
+            "name": id,
+            "secret": f"the secret of client {id}",
+            "redirectURIs": [f"http://127.0.0.1:1/{id}"],
+            "refreshTokenLifetime": "session",
+        }
+        for id in ("one", "two")
+    ]
+    return await open_house(
+        reached=points,
+        now=clock,
+        expiry=REUSE,
+        sessions={"ssoSharedWithDefault": "all"},
+        staticClients=clients,
+    )
+
+
+async def in_a_session(house):
+    """Log in; return the browser and the tokens."""
+    browser = house.browser()
+    landed = await house.log_in(session=browser)
+    return browser, (await house.exchange(landed.params["code"])).json
+
+
+async def silently(house, browser, client="one"):
+    return await house.get(house.auth_url(client, prompt="none"), session=browser)
+
+
+async def log_out(house, browser, tokens):
+    hint = f"/dex/logout?id_token_hint={tokens['id_token']}"
+    return await house.get(hint, session=browser)
+
+
+async def test_a_login_that_begins_a_session_can_be_repeated(
+    sessions, broken_everywhere
+):
+    browsers = {}
+
+    async def prepare():
+        browser = sessions.browser()
+        form = await sessions.form(browser)
+        browsers[form] = browser
+        return form
+
+    async def act(form):
+        typed = {"login": "ann@example.com", "password": "password"}
+        return await sessions.post(form, session=browsers[form], data=typed)
+
+    for point, form, first, again in await broken_everywhere(prepare, act):
+        assert first.status == 503, point
+        assert again.status == 303, point
+        assert (await sessions.exchange(again.params["code"])).status == 200
+        assert "code" in (await silently(sessions, browsers[form])).params, point
+
+
+async def test_a_silent_login_can_be_repeated_wherever_the_database_fails(
+    sessions, broken_everywhere
+):
+    async def prepare():
+        return (await in_a_session(sessions))[0]
+
+    async def act(browser):
+        return await silently(sessions, browser, "two")
+
+    for point, _, first, again in await broken_everywhere(prepare, act):
+        assert first.status == 503, point
+        answer = await sessions.exchange(again.params["code"], "two")
+        assert answer.status == 200, point
+
+
+async def test_a_logout_counts_at_the_latest_when_it_is_repeated(
+    sessions, broken_everywhere
+):
+    async def prepare():
+        return await in_a_session(sessions)
+
+    async def act(logged_in):
+        return await log_out(sessions, *logged_in)
+
+    for point, logged_in, first, again in await broken_everywhere(prepare, act):
+        browser, tokens = logged_in
+        assert first.status in (200, 503), point
+        assert again.status == 200, point
+        answer = await silently(sessions, browser)
+        assert answer.params["error"] == "login_required", point
+        assert (await sessions.refresh(tokens["refresh_token"])).status == 400, point
+
+
+async def test_a_killed_logout_is_whole_or_can_be_repeated(
+    sessions, photographed, open_house, clock
+):
+    browser, tokens = await in_a_session(sessions)
+    clock.move(minutes=1)
+    answer, photos = await photographed(lambda: log_out(sessions, browser, tokens))
+    assert answer.status == 200
+    assert len(photos) > 2
+    refresh_token = tokens["refresh_token"]
+    for names, file in photos:
+        later = await open_house(
+            database=file,
+            issuer=sessions.base,
+            now=clock,
+            expiry=REUSE,
+            sessions={},
+            staticClients=[
+                {
+                    "id": "one",
+                    "name": "one",
+                    "secret": "the secret of client one",
+                    "redirectURIs": ["http://127.0.0.1:1/one"],
+                    "refreshTokenLifetime": "session",
+                }
+            ],
+        )
+        alive = await later.storage.auth_sessions.list()
+        refreshed = await later.refresh(refresh_token)
+        # No refresh token outlives its session, however little of the logout was done.
+        assert (refreshed.status == 200) == bool(alive), names
+        if "answered" in names:
+            assert not alive
