@@ -247,6 +247,7 @@ def scenario(
     /auth/{connector}. sweep: expired rows against /keys. volume: cost with a full
     database and an empty one. storages: what writes, on every storage, or on one.
     replicas: logins at one replica and at two, each with a quarter of a core.
+    sessions: logins with sessions off and on, and silent ones.
     """
 
     async def work() -> None:

@@ -126,8 +126,8 @@ class User:
 
     # — the way to a code --------------------------------------------------------------
 
-    def authorization_request(self) -> bytes:
-        """Return a request nobody has made yet."""
+    def authorization_request(self, **more: str) -> bytes:
+        """Return a request nobody has made yet, with *more* parameters."""
         path = self.provider.path("authorization_endpoint")
         if self.connector:
             path += "/" + quote(self.connector, safe="")
@@ -141,6 +141,7 @@ class User:
             "nonce": secrets.token_urlsafe(16),
             "code_challenge": _CHALLENGE,
             "code_challenge_method": "S256",
+            **more,
         }
         return self.provider.address.get(f"{path}?{urlencode(query)}", self._cookies())
 

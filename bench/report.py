@@ -12,7 +12,7 @@ import attrs
 
 from .calibrate import Machine
 from .measure import Result
-from .operations import OPERATIONS
+from .operations import OPERATIONS, WITH_SESSIONS
 
 
 def markdown(
@@ -63,7 +63,9 @@ def _cells(result: Result) -> list[str]:
 
 
 def _limit(operation: str, machine: Machine, algorithm: str) -> str:
-    found = next(each for each in OPERATIONS if each.name == operation)
+    found = next(
+        each for each in (*OPERATIONS, *WITH_SESSIONS) if each.name == operation
+    )
     if found.limits is None:
         return ""
     rsa = algorithm == "RS256"

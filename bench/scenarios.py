@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import attrs
+import yaml
 
 from . import process, shared
 from .measure import interleaved, percentile
@@ -280,6 +281,36 @@ def add_clients(database: sqlite3.Connection, count: int) -> None:
     )
 
 
+# — sessions -------------------------------------------------------------------------
+
+
+async def sessions(
+    command: str, storage: str, config: Path, rounds: int | None
+) -> list[str]:
+    """Measure logins with sessions off and on, and what a session spares."""
+    with tempfile.TemporaryDirectory(prefix="dexcore-bench-") as folder:
+        on = _with_sessions(config, Path(folder))
+        async with (
+            _served(command, storage, config, Account(), name="off") as (_, one),
+            _served(command, storage, on, Account(), name="on") as (_, two),
+        ):
+            results = await interleaved(
+                chosen(("login POST",)), (one, two), rounds=rounds or 5
+            ) + await interleaved(chosen(("silent login",)), (two,), rounds=rounds or 5)
+    return [
+        f"{each.operation}, sessions {each.provider}: "
+        + (each.refused or f"{each.cpu:.0f} µs ({each.cpu_min:.0f})")
+        for each in results
+    ]
+
+
+def _with_sessions(config: Path, folder: Path) -> Path:
+    file = folder / "sessions.yaml"
+    text = yaml.safe_load(config.read_text())
+    file.write_text(yaml.safe_dump({**text, "sessions": {}}))
+    return file
+
+
 # — what they share --------------------------------------------------------------------
 
 
@@ -359,4 +390,5 @@ SCENARIOS: dict[str, Scenario] = {
     "volume": volume,
     "storages": shared.storages,
     "replicas": shared.replicas,
+    "sessions": sessions,
 }

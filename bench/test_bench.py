@@ -189,6 +189,16 @@ async def test_strangers_leave_nothing_behind() -> None:
     assert len(set(rows)) == 1
 
 
+async def test_a_session_spares_the_password() -> None:
+    lines = await scenarios.sessions(DEXCORE, "sqlite3", CONFIG, 1)
+    assert [line.partition(":")[0] for line in lines] == [
+        "login POST, sessions off",
+        "login POST, sessions on",
+        "silent login, sessions on",
+    ]
+    assert all(" µs (" in line for line in lines)
+
+
 async def test_rows_are_copied_under_keys_of_their_own(tmp_path: Path) -> None:
     async with started(folder=tmp_path) as up:
         provider = await Provider.find("one", up.issuer, up.pid, Account())

@@ -63,6 +63,11 @@ class Count:
             now.statements - self.before.statements,
         )
 
+    @property
+    def reads(self):
+        """How often something was read outside of a transaction."""
+        return self.storage.statistics.reads - self.before.reads
+
 
 async def test_a_login_is_one_transaction(sqlite):
     browser = sqlite.browser()
@@ -257,3 +262,61 @@ async def test_anonymous_requests_write_nothing_and_do_not_add_up(sqlite):
         tracemalloc.stop()
     assert count.since == (0, 0)
     assert grown < 300_000  # bytes: 300 a request would already be a leak
+
+
+# — With sessions ----------------------------------------------------------------------
+
+
+@pytest.fixture
+async def sessions(make_world, tmp_path):
+    return await make_world(CONFIG % (tmp_path / "dex.db") + "sessions: {}\n")
+
+
+async def test_a_login_that_begins_a_session_is_two_transactions(sessions):
+    """One remembers who it was, one gives out the code."""
+    browser = sessions.browser()
+    form = await sessions.form(browser)
+    count = Count(sessions)
+    landed = await browser.post(form.url, data={"login": "jane", "password": "fox"})
+    assert landed.params["code"]
+    assert count.since[0] == 2
+
+
+async def test_a_silent_login_is_one_read_and_one_write(sessions):
+    browser = sessions.browser()
+    await sessions.logged_in(browser)
+    sessions.clock.advance(minutes=5)
+    count = Count(sessions)
+    assert (await sessions.silently(browser)).params["code"]
+    # Read the session and its user; note its use (two statements) and store the code.
+    assert (count.reads, *count.since) == (1, 1, 5)
+
+
+async def test_a_refused_silent_login_is_one_read(sessions):
+    browser = sessions.browser()
+    await sessions.logged_in(browser)
+    sessions.clock.advance(minutes=5)
+    count = Count(sessions)
+    refused = await sessions.silently(browser, max_age="60")
+    assert refused.params["error"] == "login_required"
+    assert (count.reads, *count.since) == (1, 0, 2)
+
+
+async def test_whoever_has_no_session_costs_no_query(sessions):
+    browser = sessions.browser()
+    assert (await sessions.form(browser)).status == 200  # the list of connectors
+    count = Count(sessions)
+    assert (await sessions.form(browser)).status == 200
+    assert (await sessions.silently(sessions.browser())).status == 303
+    assert (await browser.get("/dex")).status == 200
+    assert (await browser.get("/dex/logout")).status == 200
+    assert count.since == (0, 0)
+
+
+async def test_access_tokens_need_no_query_with_sessions_either(sessions):
+    _, landed = await sessions.logged_in()
+    token = (await sessions.tokens_of(landed))["access_token"]
+    count = Count(sessions)
+    assert (await sessions.userinfo(token)).status == 200
+    assert (await sessions.introspect(token))["active"]
+    assert count.since == (0, 0)
