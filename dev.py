@@ -23,6 +23,7 @@ BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
 
 #: The programs some tests run, and Debian's packages of them.
 PROGRAMS = {
+    "apache2": "apache2",
     "chromium": "chromium",
     "curl": "curl",
     "etcd": "etcd-server",
@@ -33,6 +34,7 @@ PROGRAMS = {
     "krb5kdc": "krb5-kdc",
     "ldapmodify": "ldap-utils",
     "mariadbd": "mariadb-server",
+    "mod_auth_openidc": "libapache2-mod-auth-openidc",
     "node": "nodejs",
     "npm": "npm",
     "php": "php-cli",
@@ -106,9 +108,11 @@ def _install_programs() -> None:
 def _is_there(name: str) -> bool:
     # Debian keeps PostgreSQL's programs off the path, in a folder for each version.
     versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
+    # A module of Apache's is no program, but a test needs it just the same.
+    module = Path("/usr/lib/apache2/modules", f"{name}.so")
     # What is no program is named by its folder.
     folder = name.startswith("/") and Path(name).is_dir()
-    return shutil.which(name) is not None or folder or any(versions)
+    return bool(shutil.which(name) or folder or any(versions) or module.exists())
 
 
 def _apt_install(packages: list[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
@@ -126,15 +127,15 @@ def metadata(issuer: str, server: subprocess.Popen[bytes], log: Path) -> object:
     raise AssertionError(f"The provider did not come up:\n{log.read_text()}")
 
 
-@pytest.fixture(scope="session")
-def provider(tmp_path_factory):
+@contextlib.contextmanager
+def served(folder: Path, **more: object) -> Iterator[Provider]:
     """Serve a provider as an operator does: a file, a database, a port."""
-    folder = tmp_path_factory.mktemp("provider")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_port()
     file, log = folder / "config.yaml", folder / "log"
-    file.write_text(yaml.safe_dump(config(port, folder)))
+    plain = config(port, folder)
+    if "web" in more:
+        more["web"] = {**plain["web"], **more["web"]}
+    file.write_text(yaml.safe_dump({**plain, **more}))
     with log.open("wb") as output:
         server = subprocess.Popen(
             [sys.executable, "-m", "dexcore", "serve", str(file)],
@@ -150,6 +151,37 @@ def provider(tmp_path_factory):
         assert server.wait(30) == 0, log.read_text()
 
 
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def free_port():
+    """Return what finds a port nobody listens on."""
+    return _free_port
+
+
+@pytest.fixture(scope="session")
+def provider(tmp_path_factory):
+    """A provider as most are."""
+    with served(tmp_path_factory.mktemp("provider")) as up:
+        yield up
+
+
+@pytest.fixture
+def serve_provider(tmp_path_factory):
+    """Return what serves a provider with more in its file, until the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(**more: object) -> Provider:
+            folder = tmp_path_factory.mktemp("provider")
+            return stack.enter_context(served(folder, **more))
+
+        yield serve
+
+
 @pytest.fixture
 def node_modules(requires_program):
     """Install what package.json names, once for all checkouts, outside of this one."""
@@ -158,16 +190,22 @@ def node_modules(requires_program):
 
 
 @pytest.fixture
-def run_node(requires_program, node_modules, tmp_path, provider):
-    """Return what runs one of our scripts as an app; we are its browser.
+def run_node(run_app, provider):
+    """Return what runs one of our scripts as an app; we are its browser."""
+    return lambda script, browse=provider.log_in: run_app(script, provider, browse)
 
-    The script prints where to log in, reads where the browser came back to, and prints
-    what it learnt, all as lines of JSON.  *browse* is what we do at that address.
+
+@pytest.fixture
+def run_app(requires_program, node_modules, tmp_path):
+    """Return what runs a script as an app of a provider.
+
+    The script prints where to send the browser, as often as it wants, and reads where
+    the browser came back to; at last it prints what it learnt.  All lines are JSON.
     """
     node = requires_program("node", install="apt-get install nodejs, or nodejs.org")
 
     def run(
-        script: str, browse: Callable[[str], str] = provider.log_in
+        script: str, provider: Provider, browse: Callable[[str], str]
     ) -> dict[str, object]:
         # Modules are looked for beside the script.
         (tmp_path / "node_modules").symlink_to(node_modules)
@@ -181,9 +219,15 @@ def run_node(requires_program, node_modules, tmp_path, provider):
             text=True,
         )
         with app:
-            landing = browse(json.loads(app.stdout.readline())["url"])
-            output, errors = app.communicate(landing + "\n", timeout=60)
+            told: dict[str, object] = {}
+            for line in app.stdout:
+                told = json.loads(line)
+                if "url" not in told:
+                    break
+                app.stdin.write(browse(str(told["url"])) + "\n")
+                app.stdin.flush()
+            _, errors = app.communicate(timeout=60)
         assert app.returncode == 0, errors
-        return json.loads(output)
+        return told
 
     return run
