@@ -10,7 +10,8 @@ from .channels import Handler
 from .csrf import Csrf
 from .guard import Guard
 from .hints import IdTokenHints
-from .logout import LogoutEndpoint
+from .logout.endpoint import LogoutEndpoint
+from .logout.upstream import UpstreamLogout
 from .parking import Parking
 from .parts import Parts
 from .policy import Policy
@@ -86,6 +87,7 @@ def session_parts(
         derive(parts.secret, "session forms"),
         Csrf(derive(parts.secret, "forms"), parts.issuer),
     )
+    sealer = Sealer(derive(parts.secret, "logout"))
     return SessionParts(
         sessions=sessions,
         tokens=TokenSessions(parts.storage, sessions, refresh_tokens),
@@ -108,13 +110,12 @@ def session_parts(
             forms,
             hints_of(parts),
             parts.clients,
-            parts.connectors,
+            UpstreamLogout(parts.connectors, sealer, parts.issuer, parts.now),
             Parking(parts.storage, strangers, parts.now),
             parts.pages,
-            Sealer(derive(parts.secret, "logout")),
+            sealer,
             parts.issuer,
             options.frontchannel_logout_uris,
-            parts.now,
         ),
     )
 

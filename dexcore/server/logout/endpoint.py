@@ -11,64 +11,36 @@ from __future__ import annotations
 import logging
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import attrs
 import orjson
 
 from aiohttp import hdrs, web
-from multidict import CIMultiDict, MultiDict
 
-from ..connector import Callback, LogoutConnector
-from ..errors import (
-    DexcoreError,
-    InvalidRequest,
-    MethodNotAllowed,
-    NotFound,
-    WrongRequest,
-)
-from ..oauth2.redirect_uris import add_parameters
-from ..storage import AuthSession
-from .channels import Handler, read_form, read_query, see_other
-from .clients import Clients
-from .connectors import Connectors, guarded
-from .csrf import FIELD
-from .hints import IdTokenHint, IdTokenHints
-from .pages import Pages, allow_frames
-from .parking import PARKED, Parking
-from .sealing import Sealer
-from .sessions.ending import Ending
-from .sessions.forms import SessionForms
-from .sessions.sessions import Found, Sessions
-from .urls import Issuer
+from ...errors import InvalidRequest, MethodNotAllowed, WrongRequest
+from ...oauth2.redirect_uris import add_parameters
+from ...storage import AuthSession
+from ..channels import Handler, read_form, read_query, see_other
+from ..clients import Clients
+from ..csrf import FIELD
+from ..hints import IdTokenHint, IdTokenHints
+from ..pages import Pages, allow_frames
+from ..parking import PARKED, Parking
+from ..sealing import Sealer
+from ..sessions.ending import Ending
+from ..sessions.forms import SessionForms
+from ..sessions.sessions import Found, Sessions
+from ..urls import Issuer
+from .target import Target, checked
+from .upstream import CALLBACK, UpstreamLogout
 
 log = logging.getLogger("dexcore.logout")
 
 PATH = "/logout"
-CALLBACK = "/logout/callback"
 
-#: How long the upstream provider may take to send the browser back.
-AWAY = timedelta(minutes=10)
-
-#: Seconds the upstream provider's connector has to say where that is.
-_DEADLINE = 5.0
 #: Seconds that clients have to log out in frames.
 _FRAMES_SECONDS = 5
-_COOKIE = "dexcore_logout"
 _ASKED = "asked"
-
-
-@attrs.frozen
-class Target:
-    """Where the browser goes in the end; nowhere without a ``uri``, which is checked.
-
-    ``client_id`` is the client that asked, as far as that is known.
-    """
-
-    client_id: str = ""
-    uri: str = ""
-    state: str = ""
 
 
 @attrs.frozen(eq=False)
@@ -83,13 +55,12 @@ class LogoutEndpoint:
     forms: SessionForms
     hints: IdTokenHints
     clients: Clients
-    connectors: Connectors
+    upstream: UpstreamLogout
     parking: Parking
     pages: Pages
     sealer: Sealer
     issuer: Issuer
     frames: Mapping[str, str]
-    now: Callable[[], datetime]
 
     def routes(self) -> list[tuple[str, Handler]]:
         """Return paths below the issuer, and what answers there."""
@@ -113,10 +84,10 @@ class LogoutEndpoint:
 
     async def come_back(self, request: web.Request) -> web.StreamResponse:
         """Receive the browser from the upstream provider."""
-        params = await self._parameters(request, CALLBACK, self._sent_away)
+        params = await self._parameters(request, CALLBACK, self.upstream.was_sent)
         if isinstance(params, web.Response):
             return params
-        away = self._away(request)
+        away = self.upstream.found(request)
         if away is None:
             # Nobody is under way; a session that is still there ends only by a word.
             found = await self.sessions.find(request)
@@ -124,9 +95,9 @@ class LogoutEndpoint:
                 return self._ask(request, Target(), found)
             return self._leave(request, Target(), logged_out=False)
         connector_id, target = away
-        await self._finish_upstream(request, connector_id, params)
+        await self.upstream.finish(request, connector_id, params)
         response = self._leave(request, target, logged_out=True)
-        response.headers.add(hdrs.SET_COOKIE, self._away_cookie("", 0))
+        self.upstream.forget(response)
         return response
 
     # — what is asked ------------------------------------------------------------------
@@ -154,9 +125,6 @@ class LogoutEndpoint:
     def _knows_browser(self, request: web.Request) -> bool:
         return bool(self.sessions.cookie.read(request))
 
-    def _sent_away(self, request: web.Request) -> bool:
-        return _COOKIE in request.cookies
-
     def _hint(self, params: Mapping[str, str]) -> IdTokenHint | None:
         """Return the hint if it is one; what is not says nothing (section 4)."""
         token = params.get("id_token_hint", "")
@@ -177,28 +145,14 @@ class LogoutEndpoint:
             if client_id and client_id not in hint.audience:
                 raise WrongRequest("client_id is not the one id_token_hint is for.")
             client_id = client_id or hint.client_id
-        return await self._checked(
+        return await checked(
             Target(
                 client_id,
                 params.get("post_logout_redirect_uri", ""),
                 params.get("state", ""),
-            )
+            ),
+            self.clients,
         )
-
-    async def _checked(self, target: Target) -> Target:
-        if not target.uri:
-            return target
-        if not target.client_id:
-            raise WrongRequest(
-                "post_logout_redirect_uri requires id_token_hint or client_id."
-            )
-        try:
-            client = await self.clients.get(target.client_id)
-        except NotFound:
-            raise WrongRequest("Invalid client.") from None
-        if target.uri not in client.post_logout_redirect_uris:
-            raise WrongRequest("Unregistered post_logout_redirect_uri.")
-        return target
 
     # — the end user's word ------------------------------------------------------------
 
@@ -220,7 +174,7 @@ class LogoutEndpoint:
     ) -> web.StreamResponse:
         plain = self.sealer.open(_ASKED, params.get(_ASKED, ""))
         target = Target(*orjson.loads(plain)) if plain is not None else Target()
-        target = await self._checked(target)
+        target = await checked(target, self.clients)
         if found is None:
             return self._leave(request, target, logged_out=False)
         self.forms.check(request, params, found.session)
@@ -233,7 +187,7 @@ class LogoutEndpoint:
     ) -> web.StreamResponse:
         session = found.session
         await self.ending.end(session.id, "Logged out.")
-        response = await self._upstream(session, target)
+        response = await self.upstream.leave(session.connector_id, target)
         if response is None:
             response = self._leave(request, target, logged_out=True)
         frames = self._frames(session)
@@ -273,80 +227,10 @@ class LogoutEndpoint:
     def _leave(
         self, request: web.Request, target: Target, *, logged_out: bool
     ) -> web.Response:
-        if target.uri:
-            uri = target.uri
-            if target.state:
-                uri = add_parameters(uri, {"state": target.state})
-            return see_other(uri, status=302)
+        away = target.redirect()
+        if away is not None:
+            return away
         return self.pages.render("logout.html", request.path, logged_out=logged_out)
-
-    # — upstream -----------------------------------------------------------------------
-
-    async def _upstream(
-        self, session: AuthSession, target: Target
-    ) -> web.Response | None:
-        """Send the browser to log out upstream too, if that can be done."""
-        connector_id = session.connector_id
-        try:
-            opened = await self.connectors.get(connector_id)
-            if not isinstance(opened.connector, LogoutConnector):
-                return None
-            url = await guarded(
-                opened,
-                opened.connector.logout_url(self.issuer.absolute(CALLBACK)),
-                _DEADLINE,
-            )
-        except DexcoreError as error:
-            _note(connector_id, error)
-            return None
-        if not url:
-            return None
-        until = (self.now() + AWAY).timestamp()
-        away = orjson.dumps((connector_id, until, *attrs.astuple(target)))
-        response = see_other(url)
-        cookie = self._away_cookie(self.sealer.seal(_COOKIE, away), AWAY.seconds)
-        response.headers.add(hdrs.SET_COOKIE, cookie)
-        return response
-
-    def _away(self, request: web.Request) -> tuple[str, Target] | None:
-        plain = self.sealer.open(_COOKIE, request.cookies.get(_COOKIE, ""))
-        if plain is None:
-            return None
-        connector_id, until, *target = orjson.loads(plain)
-        if datetime.fromtimestamp(until, UTC) < self.now():
-            return None
-        return connector_id, Target(*target)
-
-    async def _finish_upstream(
-        self, request: web.Request, connector_id: str, params: Mapping[str, str]
-    ) -> None:
-        """Let the connector look at what came back; we are done whatever it says."""
-        sent: MultiDict[str] = MultiDict(params)
-        nothing: MultiDict[str] = MultiDict()
-        headers = CIMultiDict(
-            (name, value)
-            for name, value in request.headers.items()
-            if not name.lower().startswith("x-remote-")
-        )
-        callback = Callback(
-            query=nothing if request.method == "POST" else sent,
-            form=sent if request.method == "POST" else nothing,
-            headers=headers,
-            callback_url=self.issuer.absolute(CALLBACK),
-        )
-        try:
-            opened = await self.connectors.get(connector_id)
-            if isinstance(opened.connector, LogoutConnector):
-                await guarded(opened, opened.connector.finish_logout(callback))
-        except DexcoreError as error:
-            _note(connector_id, error)
-
-    def _away_cookie(self, value: str, age: int) -> str:
-        secure = "; Secure" if self.issuer.secure else ""
-        return (
-            f"{_COOKIE}={value}; Path={self.issuer.path(PATH)}; Max-Age={age}; "
-            f"HttpOnly{secure}; SameSite=Lax"
-        )
 
 
 def _is_meant(
@@ -360,8 +244,3 @@ def _is_meant(
     claims = found.user.claims
     names = (found.subject, found.session.id, claims.email, claims.preferred_username)
     return params.get("logout_hint", "") in ("", claims.username, *names)
-
-
-def _note(connector_id: str, error: DexcoreError) -> None:
-    fields: dict[str, Any] = {"connector_id": connector_id, "err": str(error)}
-    log.warning("upstream logout failed", extra={"fields": fields})

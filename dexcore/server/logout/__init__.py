@@ -1,0 +1,1 @@
+"""``/logout``: how a session ends by the browser's own way."""
