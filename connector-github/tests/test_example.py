@@ -1,4 +1,4 @@
-"""The example of ``examples/connector-github.yaml``, as its first lines say."""
+"""The example of ``examples/config-github.yaml``, as its first lines say."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiohttp.test_utils import unused_port
 from dexcore.testing.browser import BrowserError
 from dexcore.testing.journey import Journey
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "connector-github.yaml"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "config-github.yaml"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The example of ``examples/connector-gitea.yaml``, as its first lines say."""
+"""The example of ``examples/config-gitea.yaml``, as its first lines say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dexcore.testing.browser import BrowserError
 from dexcore.testing.journey import Journey
 
 GROUPS = ["acme", "acme:Owners", "acme:Writers"]
-EXAMPLE = Path(__file__).parents[3] / "examples" / "connector-gitea.yaml"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "config-gitea.yaml"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The example of ``examples/connector-gitlab.yaml``, as its first lines say."""
+"""The example of ``examples/config-gitlab.yaml``, as its first lines say."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiohttp.test_utils import unused_port
 from dexcore.testing.browser import BrowserError
 from dexcore.testing.journey import Journey
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "connector-gitlab.yaml"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "config-gitlab.yaml"
 
 
 @pytest.fixture

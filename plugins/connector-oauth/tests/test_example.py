@@ -1,4 +1,4 @@
-"""The example of ``examples/connector-oauth.yaml``, as its first lines say."""
+"""The example of ``examples/config-oauth.yaml``, as its first lines say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiohttp.test_utils import unused_port
 
 from dexcore.testing.journey import Journey
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "connector-oauth.yaml"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "config-oauth.yaml"
 
 
 @pytest.fixture
