@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
 )
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from .encoding import b64decode, b64encode
 
@@ -86,6 +85,9 @@ def jwk_of_pem(pem: bytes) -> dict[str, Any]:
 
     Its ``kid`` is the key's thumbprint.  An RSA key takes some hundredths of a second.
     """
+    # It brings bcrypt, for keys of SSH: a start that reads no such file does without.
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         key = load_pem_private_key(pem, None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
