@@ -91,12 +91,26 @@ def request_url(
         parameters.update(pending.challenge)
     if config.acr_values:
         parameters["acr_values"] = " ".join(config.acr_values)
+    if scopes.login_hint:
+        parameters["login_hint"] = scopes.login_hint
+    if scopes.max_age >= 0:
+        parameters["max_age"] = str(scopes.max_age)
     if scopes.offline_access:
         # Google's way to ask for a refresh token; others have the scope for it.
         parameters["access_type"] = "offline"
-        chosen = config.prompt_type
-        parameters["prompt"] = "consent" if chosen is None else chosen
+    if scopes.offline_access or scopes.max_age == 0:
+        parameters["prompt"] = _prompt(config, scopes)
     return authorization_url(provider.endpoint("authorization_endpoint"), parameters)
+
+
+def _prompt(config: Config, scopes: Scopes) -> str:
+    """Return what the provider shall ask the end user for, whatever it remembers."""
+    chosen = "" if not scopes.offline_access else config.prompt_type
+    chosen = "consent" if chosen is None else chosen
+    if scopes.max_age != 0:
+        return chosen
+    # Section 3.1.2.1: none stands alone, and who must log in must be asked.
+    return " ".join(dict.fromkeys(["login", *chosen.replace("none", "").split()]))
 
 
 def _pkce_method(config: Config, provider: Provider) -> str:

@@ -27,11 +27,16 @@ class ClaimsReader:
     verifier: Verifier
 
     async def granted(
-        self, provider: Provider, answer: TokenAnswer, nonce: str = ""
+        self,
+        provider: Provider,
+        answer: TokenAnswer,
+        nonce: str = "",
+        max_age: int = -1,
     ) -> dict[str, Any]:
         """Return the claims of whom the token endpoint gave tokens for.
 
-        *nonce* is what was sent, if this is a login.  Raises ``UpstreamError``.
+        *nonce* and *max_age* are what was sent, if this is a login.  Raises
+        ``UpstreamError``.
         """
         claims: dict[str, Any] = {}
         try:
@@ -40,6 +45,7 @@ class ClaimsReader:
                     provider,
                     answer.id_token,
                     nonce=nonce,
+                    max_age=max_age,
                     access_token=answer.access_token,
                 )
             if self.config.get_user_info:

@@ -119,7 +119,9 @@ class OIDC(
             ) from None
         if not answer.id_token:
             raise UpstreamError("The token endpoint gave no ID token.")
-        claims = await self.claims.granted(provider, answer, pending.nonce)
+        claims = await self.claims.granted(
+            provider, answer, pending.nonce, scopes.max_age
+        )
         if scopes.offline_access and not answer.refresh_token:
             self.log.warning(
                 "the provider gave no refresh token, so ours will not work; perhaps "

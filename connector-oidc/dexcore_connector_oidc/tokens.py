@@ -15,6 +15,7 @@ from dexcore.jose import Verified, left_half_hash
 __all__ = [
     "WrongToken",
     "check_access_token_hash",
+    "check_age",
     "check_audience",
     "check_issuer",
     "check_nonce",
@@ -94,6 +95,21 @@ def check_nonce(claims: Mapping[str, Any], nonce: str) -> None:
         )
     if not isinstance(said, str) or not _same(said, nonce):
         raise WrongToken("its nonce is of another login")
+
+
+def check_age(claims: Mapping[str, Any], max_age: int, now: float) -> None:
+    """The end user proved who they are at most *max_age* seconds ago, if it says when.
+
+    -1: whenever.  Raises ``WrongToken``.
+    """
+    said = claims.get("auth_time")
+    if max_age < 0 or isinstance(said, bool) or not isinstance(said, int | float):
+        return
+    if said < now - max_age - LEEWAY:
+        raise WrongToken(
+            f"its end user logged in {now - said:.0f} seconds ago, and not at most "
+            f"{max_age} (auth_time)"
+        )
 
 
 def check_access_token_hash(verified: Verified, access_token: str) -> None:

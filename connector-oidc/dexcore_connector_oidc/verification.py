@@ -62,12 +62,18 @@ class Verifier:
         return cls(config, Kept(fetch, LIFETIME, log))
 
     async def id_token(
-        self, provider: Provider, token: str, *, nonce: str = "", access_token: str
+        self,
+        provider: Provider,
+        token: str,
+        *,
+        nonce: str = "",
+        max_age: int = -1,
+        access_token: str,
     ) -> dict[str, Any]:
         """Return the claims of an ID token that was given to us.
 
-        *nonce* is what we sent with the authorization request, if anything;
-        *access_token* is what the ID token came with.
+        *nonce* and *max_age* are what we sent with the authorization request, if
+        anything; *access_token* is what the ID token came with.
         """
         verified = await self._verified(provider.algorithms, token)
         claims = verified.claims
@@ -76,6 +82,7 @@ class Verifier:
         tokens.check_audience(claims, self.config.client_id)
         tokens.check_times(claims, self.now())
         tokens.check_nonce(claims, nonce)
+        tokens.check_age(claims, max_age, self.now())
         tokens.check_access_token_hash(verified, access_token)
         return claims
 

@@ -89,6 +89,31 @@ async def test_whoever_wants_a_refresh_token_is_prompted(way_of, prompt, sent):
     assert not {"access_type", "prompt"} & asked(await way.begin(Scopes())).keys()
 
 
+@pytest.mark.parametrize(
+    ("prompt", "offline", "sent"),
+    [
+        ({}, False, "login"),
+        ({}, True, "login consent"),
+        ({"promptType": "login"}, True, "login"),
+        ({"promptType": "none"}, True, "login"),
+        ({"promptType": ""}, True, "login"),
+    ],
+)
+async def test_whoever_must_log_in_now_must_upstream_too(way_of, prompt, offline, sent):
+    """T-AZ-09: an upstream that remembers the end user would answer at once."""
+    way = await way_of(**prompt)
+    parameters = asked(await way.begin(Scopes(offline_access=offline, max_age=0)))
+    assert (parameters["max_age"], parameters["prompt"]) == ("0", sent)
+
+
+async def test_what_the_app_knows_of_the_login_is_passed_on(way):
+    parameters = asked(await way.begin(Scopes(max_age=300, login_hint="jane@x & co")))
+    assert parameters["max_age"] == "300"
+    assert parameters["login_hint"] == "jane@x & co"
+    assert "prompt" not in parameters
+    assert not {"max_age", "login_hint"} & asked(await way.begin(Scopes())).keys()
+
+
 async def test_acr_values_are_asked_for(way_of):
     way = await way_of(acrValues=["urn:mfa", "urn:pin"])
     assert asked(await way.begin())["acr_values"] == "urn:mfa urn:pin"

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from dexcore.connector import Scopes
 from dexcore.errors import UpstreamError
 from dexcore.jose import SigningKey, generate
 
@@ -58,6 +59,29 @@ async def test_claims_that_are_wrong_log_nobody_in(way, provider, changes, words
     provider.id_token_changes.update(at(changes))
     with pytest.raises(UpstreamError, match=words):
         await way.log_in()
+
+
+@pytest.mark.parametrize(
+    ("max_age", "logged_in", "good"),
+    [
+        (0, Ago(5), True),
+        (0, Ago(3600), False),
+        (300, Ago(200), True),
+        (300, Ago(3600), False),
+        (-1, Ago(10**9), True),
+        # A provider that does not say when has been asked all the same.
+        (0, None, True),
+    ],
+)
+async def test_a_login_of_late_is_one(way, provider, max_age, logged_in, good):
+    """OpenID Connect Core section 3.1.3.7, number 13."""
+    provider.id_token_changes.update(at({"auth_time": logged_in}))
+    late = Scopes(max_age=max_age)
+    if good:
+        assert (await way.log_in(scopes=late)).user_id == "id-of-jane"
+    else:
+        with pytest.raises(UpstreamError, match="auth_time"):
+            await way.log_in(scopes=late)
 
 
 @pytest.mark.parametrize(

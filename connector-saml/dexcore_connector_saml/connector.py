@@ -67,7 +67,13 @@ class SamlConnector(CallbackConnector, RefreshConnector, MetadataConnector):
         """
         provider = await self.source.current()
         request = await self.workers.run(
-            authn_request, self.sp, provider.sso_url, state, self.now()
+            authn_request,
+            self.sp,
+            provider.sso_url,
+            state,
+            self.now(),
+            # SAML knows no age: who wants a login of late gets one of now.
+            scopes.max_age >= 0,
         )
         fields = {"SAMLRequest": request, "RelayState": state}
         return FormPost(provider.sso_url, fields, connector_data=state.encode())

@@ -44,9 +44,12 @@ class ServiceProvider:
         return tuple(each for each in self.keys if isinstance(each, rsa.RSAPrivateKey))
 
 
-def authn_request(sp: ServiceProvider, sso_url: str, id: str, now: datetime) -> str:
+def authn_request(
+    sp: ServiceProvider, sso_url: str, id: str, now: datetime, force: bool = False
+) -> str:
     """Return the form's field ``SAMLRequest`` (core, section 3.4.1).
 
+    *force*: the end user has to log in, though the identity provider knows them.
     It is not compressed: that is for the redirect binding (bindings, section 3.4.4.1).
     """
     sign = sp.signs and sp.certificate is not None
@@ -65,6 +68,7 @@ def authn_request(sp: ServiceProvider, sso_url: str, id: str, now: datetime) -> 
             "Version": "2.0",
             "IssueInstant": f"{now:%Y-%m-%dT%H:%M:%SZ}",
             "Destination": sso_url,
+            **({"ForceAuthn": "true"} if force else {}),
             "ProtocolBinding": POST,
             "AssertionConsumerServiceURL": sp.acs_url,
         },

@@ -45,6 +45,13 @@ async def test_the_browser_posts_a_request(sp):
     assert policy.get("Format").endswith("2.0:nameid-format:persistent")
 
 
+@pytest.mark.parametrize(("max_age", "force"), [(-1, None), (0, "true"), (60, "true")])
+async def test_whoever_must_log_in_of_late_must_there_too(max_age, force, sp):
+    begun = await sp.connector.begin(Scopes(max_age=max_age), ACS, "qstate")
+    request = etree.fromstring(base64.b64decode(begun.fields["SAMLRequest"]))
+    assert request.get("ForceAuthn") == force
+
+
 @pytest.mark.parametrize(("ours", "issuer"), [("", ACS), ("us & co", "us & co")])
 async def test_a_request_says_whose_it_is(ours, issuer, open_sp):
     sp = await open_sp(entity_issuer=ours)
