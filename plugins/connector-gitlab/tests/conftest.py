@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import logging
+from contextlib import AsyncExitStack
 
-from datetime import timedelta
-
-import attrs
 import pytest
 
 from dexcore_connector_gitlab.config import Config
 from dexcore_connector_gitlab.connector import open_gitlab
-from dexcore_storage_memory.storage import MemoryStorage
-from multidict import MultiDict
 
-from dexcore.config import structure
-from dexcore.connector import Callback, ConnectorContext, Scopes
-from dexcore.oauth2.times import utcnow
 from dexcore.testing.upstreams.gitlab import GitLab
-
-CALLBACK = "https://dex.example/callback"
-BOTH = Scopes(offline_access=True, groups=True)
+from dexcore.testing.upstreams.visiting import opening
 
 
 @pytest.fixture
@@ -29,76 +19,18 @@ def gitlab():
         yield gitlab
 
 
-@attrs.define
-class Clock:
-    """Goes as clocks do, from another time if it is moved."""
-
-    offset: timedelta = timedelta(0)
-
-    def __call__(self):
-        return utcnow() + self.offset
-
-    def advance(self, **by):
-        self.offset += timedelta(**by)
-
-
-@attrs.frozen
-class Login:
-    """The connector, and what people do with it."""
-
-    gitlab: GitLab
-    connector: object
-    context: ConnectorContext
-    clock: Clock
-
-    def at(self, gitlab):
-        """Return the same, at another GitLab."""
-        return attrs.evolve(self, gitlab=gitlab)
-
-    async def log_in(self, login="jane", scopes=BOTH, **back):
-        """Log somebody in; *back* is what else the browser brings back."""
-        begun = await self.connector.begin(scopes, CALLBACK, "the state")
-        brought = {**self.gitlab.visit(begun.url, login), **back}
-        assert brought["state"] == "the state"
-        empty = MultiDict()
-        return await self.connector.finish(
-            scopes,
-            Callback(MultiDict(brought), empty, empty, CALLBACK, begun.connector_data),
-        )
-
-    async def refresh(self, identity, scopes=BOTH):
-        return await self.connector.refresh(scopes, identity)
-
-    async def remember(self, identity):
-        """Do what the server does after a login, or a refresh."""
-        await self.context.keep(identity, identity.connector_data)
-
-
 @pytest.fixture
 async def open_login(gitlab):
     """Return what opens the connector; arguments are keys of ``config:``."""
-    opened = []
+    async with AsyncExitStack() as stack:
 
-    async def open_login(**keys):
-        keys = {
-            "clientID": gitlab.client_id,
-            "clientSecret": gitlab.client_secret,
-            "redirectURI": CALLBACK,
-            "baseURL": gitlab.url,
-            **keys,
-        }
-        storage = MemoryStorage()
-        context = ConnectorContext("gitlab", storage, logging.getLogger("gitlab"))
-        connector = await open_gitlab(structure(keys, Config), context)
-        clock = Clock()
-        connector.token_endpoint.now = clock
-        opened.append((connector, storage))
-        return Login(gitlab, connector, context, clock)
+        async def open_login(**keys):
+            keys = {"baseURL": gitlab.url, **keys}
+            return await stack.enter_async_context(
+                opening(gitlab, "gitlab", open_gitlab, Config, keys)
+            )
 
-    yield open_login
-    for connector, storage in opened:
-        await connector.close()
-        await storage.close()
+        yield open_login
 
 
 @pytest.fixture
