@@ -17,7 +17,6 @@ class TestOAuthApp(OAuthContract, LiveRefreshContract):
     """Its tokens do not expire; somebody leaves the organization."""
 
     type = "github"
-    timeout = 1.0  # the first answer comes after handshakes and certificates
 
     @pytest.fixture
     def upstream(self):

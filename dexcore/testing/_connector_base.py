@@ -49,6 +49,12 @@ EVERYTHING = Scopes(offline_access=True, groups=True)
 #: slow upstream takes as long, and a busy machine needs some of it.
 TIMEOUT = 2.0
 
+# Below the deadline, so that it is the connector that gives up.
+_PATIENT = 10.0
+
+# In such trouble an upstream keeps everybody waiting.
+_WAITING = ("slow", "drip")
+
 _SECRET = re.compile(r"(secret|password|passwd|pw|passphrase|token)$")
 
 
@@ -60,7 +66,8 @@ class ConnectorContract:
     * ``settings``, ``environ``: further sections of the file, and what it may name
       (``$ISSUER`` is known);
     * ``username``, ``password``: of somebody who can log in;
-    * ``timeout``: how long it may wait for one answer (seconds);
+    * ``timeout``: how long it may wait for an answer of an upstream that keeps it
+      waiting (seconds);
     * ``secrets``: what must not be seen, beside the password and secret options.
     """
 
@@ -133,7 +140,7 @@ class ConnectorContract:
 
     @pytest.fixture
     async def open_connector(
-        self, options: Any, storage: Storage
+        self, options: Any, storage: Storage, request: pytest.FixtureRequest
     ) -> AsyncIterator[Open]:
         """Return what opens the connector; each time it is another replica's."""
         opened: list[Connector] = []
@@ -144,7 +151,7 @@ class ConnectorContract:
             storage=storage,
             log=logging.getLogger(f"dexcore.connector.{self.type}"),
             passwords=passwords,
-            timeout=self.timeout,
+            timeout=self._patience(request),
         )
 
         async def open_connector() -> Connector:
@@ -172,6 +179,15 @@ class ConnectorContract:
             environ=self.environ,
         ) as journey:
             yield journey
+
+    def _patience(self, request: pytest.FixtureRequest) -> float:
+        """Return how long it may wait: long, but where it is kept waiting on purpose.
+
+        A machine that is busy for a moment is no fault of the connector's.
+        """
+        made = getattr(request.node, "callspec", None)
+        trouble = made.params.get("trouble") if made is not None else None
+        return self.timeout if trouble in _WAITING else max(self.timeout, _PATIENT)
 
     def _plugins(self) -> Plugins:
         return find(*self.plugins)
