@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 
+from typing import NoReturn
+
 import pytest
 
 
@@ -20,16 +22,25 @@ def pytest_runtest_makereport():
 
 
 @pytest.fixture
-def requires_program():
-    """Return what stops a test whose program is not installed: with CI set it fails."""
+def not_run():
+    """Return what stops a test that cannot run here: with CI set it fails."""
+
+    def stop(reason: object) -> NoReturn:
+        if os.environ.get("CI"):
+            pytest.fail(f"Not run: {reason}")
+        pytest.skip(f"Not run: {reason}")
+
+    return stop
+
+
+@pytest.fixture
+def requires_program(not_run):
+    """Return what stops a test whose program is not installed."""
 
     def require(name: str, *, install: str) -> str:
         found = shutil.which(name)
         if found:
             return found
-        reason = f"Not run: {name} is missing. To install it: {install}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        not_run(f"{name} is missing. To install it: {install}")
 
     return require

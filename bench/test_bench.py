@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -224,12 +225,14 @@ async def test_a_server_that_does_not_come_up_is_not_waited_for() -> None:
 # — storages and replicas --------------------------------------------------------------
 
 
-async def test_what_a_database_is_asked_and_uses_is_counted(tmp_path: Path) -> None:
+async def test_what_a_database_is_asked_and_uses_is_counted(
+    tmp_path: Path, not_run: Callable[[object], NoReturn]
+) -> None:
     try:
         stack = ExitStack()
         behind = stack.enter_context(backend("postgres", tmp_path, counted=True))
     except BenchError as error:
-        pytest.skip(f"Not run: {error}")
+        not_run(error)
     with stack:
         async with started(storage=behind.settings, folder=tmp_path) as up:
             provider = await Provider.find(
@@ -244,7 +247,9 @@ async def test_what_a_database_is_asked_and_uses_is_counted(tmp_path: Path) -> N
             assert process.cpu_seconds(provider.database) > 0
 
 
-def test_a_process_is_held_to_its_budget() -> None:
+def test_a_process_is_held_to_its_budget(
+    not_run: Callable[[object], NoReturn],
+) -> None:
     burn = "import time\nwhile time.monotonic() < time.process_time() + 1e9: pass"
     with subprocess.Popen([sys.executable, "-c", burn]) as burning:
         try:
@@ -253,7 +258,7 @@ def test_a_process_is_held_to_its_budget() -> None:
                 time.sleep(1)
                 used = process.cpu_seconds(burning.pid) - before
         except BenchError as error:
-            pytest.skip(f"Not run: {error}")
+            not_run(error)
         finally:
             burning.kill()
     assert 0 < used < 0.5
