@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
+from ..oauth2.client_metadata import NO_METADATA, ClientMetadata
 from ..options import option
 from ..storage import Client, ClientCredentialsClaims, Password
 
@@ -350,6 +351,10 @@ class StaticClient:
     )
     client_credentials_claims: ClientCredentialsClaims | None = option(
         None, help="The claims of the client when it logs in as itself."
+    )
+    metadata: ClientMetadata = option(
+        NO_METADATA,
+        help="Ours: what else is known of it, under the names of RFC 7591.",
     )
 
 

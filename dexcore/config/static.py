@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
+from ..oauth2.client_metadata import NO_METADATA
 from ..passwords import CostOutOfRange, MalformedHash, check
-from ..storage import Client, Password
+from ..storage import Client, DescribedClient, Password
 from .model import StaticClient, StaticPassword
 
 _MAKE_A_HASH = "Make one with: htpasswd -bnBC 10 '' PASSWORD | tr -d ':'."
@@ -44,7 +45,10 @@ def client_of(
     del fields["id_env"], fields["secret_env"]
     fields["id"] = _client_id(written, environ, report)
     fields["secret"] = _client_secret(written, environ, report)
-    return Client(**fields)
+    metadata = fields.pop("metadata")
+    if metadata == NO_METADATA:
+        return Client(**fields)
+    return DescribedClient(**fields, metadata=metadata)
 
 
 def password_of(

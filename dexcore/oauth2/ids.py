@@ -10,6 +10,7 @@ from io import BytesIO
 
 __all__ = [
     "is_id",
+    "is_supplemented",
     "new_device_code",
     "new_hmac_key",
     "new_id",
@@ -22,10 +23,13 @@ __all__ = [
 _USER_CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 
 # Ours have 160 bits, dex's 75 to 80; what dex has stored stays readable.
-_ID = re.compile(r"[a-z](?:[a-z2-7]{32}|[a-z2-7]{24})")
+_ID = re.compile(r"[a-z](?:[a-z2-7]{32}1?|[a-z2-7]{24})")
 
 # 256 is a multiple of 32: each letter is as likely as the others.
 _BASE32 = b"abcdefghijklmnopqrstuvwxyz234567" * 8
+
+# No letter of base32, so that no other id ends like this.
+_SUPPLEMENTED = "1"
 
 _AT_ONCE = 4096  # bytes
 
@@ -58,9 +62,18 @@ class _Noise:
 random_bytes = _Noise().take
 
 
-def new_id() -> str:
-    """Return a new id of 33 characters: a letter, then 160 random bits in base32."""
-    return _random_id(32)
+def new_id(*, supplemented: bool = False) -> str:
+    """Return a new id of 33 characters: a letter, then 160 random bits in base32.
+
+    With *supplemented* it says, by one character more, that there is a supplement to
+    the record it names; so nobody looks for one where there is none.
+    """
+    return _random_id(32) + (_SUPPLEMENTED if supplemented else "")
+
+
+def is_supplemented(text: str) -> bool:
+    """Say whether there is a supplement to the record with the id *text*."""
+    return len(text) == 34 and text.endswith(_SUPPLEMENTED)
 
 
 def is_id(text: str) -> bool:

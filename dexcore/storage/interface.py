@@ -128,6 +128,8 @@ class Collections:
     revocations: Collection[records.Revocation]
     parked_forms: Collection[records.ParkedForm]
     replays: Collection[records.Replay]
+    supplements: Collection[records.Supplement]
+    registered_clients: Collection[records.RegisteredClient]
 
 
 class Storage(Collections, ABC):

@@ -114,6 +114,22 @@ KINDS: tuple[Kind[Any], ...] = (
         own=True,
     ),
     Kind("replay", "replays", records.Replay, ("id",), expiry=("expiry",), own=True),
+    Kind(
+        "supplement",
+        "supplements",
+        records.Supplement,
+        ("id",),
+        expiry=("expiry",),
+        own=True,
+    ),
+    Kind(
+        "registered_client",
+        "registered_clients",
+        records.RegisteredClient,
+        ("id",),
+        expiry=("expiry",),
+        own=True,
+    ),
 )
 
 _BY_RECORD = {kind.record: kind for kind in KINDS}

@@ -1,8 +1,8 @@
 """The records a storage keeps.
 
 All are frozen: a change is a new record.  The first twelve are dex's own, field by
-field, so that dex and dexcore can take turns on one database; the last six are ours and
-live where dex does not look.
+field, so that dex and dexcore can take turns on one database; the last ones are ours
+and live where dex does not look.
 
 Times are aware datetimes in UTC.  ``ZERO_TIME`` (year 1, Go's zero time) stands for
 "not set"; a reader also treats the Unix epoch as not set.
@@ -16,6 +16,8 @@ from typing import Any
 
 import attrs
 
+from ..oauth2.client_metadata import NO_METADATA, ClientMetadata
+from ..oauth2.extras import NO_EXTRAS, Extras
 from ..oauth2.pkce import PKCE as PKCE  # a field of several records
 
 ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)
@@ -68,6 +70,18 @@ class Client:
     mfa_chain: tuple[str, ...] | None = None
     sso_shared_with: tuple[str, ...] | None = None
     client_credentials_claims: ClientCredentialsClaims | None = None
+
+
+@attrs.frozen
+class DescribedClient(Client):
+    """A client of which more is known than dex's record has place for."""
+
+    metadata: ClientMetadata = NO_METADATA
+
+
+def metadata_of(client: Client) -> ClientMetadata:
+    """Return what is known of *client* beyond dex's record."""
+    return client.metadata if isinstance(client, DescribedClient) else NO_METADATA
 
 
 @attrs.frozen
@@ -368,4 +382,31 @@ class Replay:
     """A message that must not be accepted twice, by its id."""
 
     id: str
+    expiry: datetime = ZERO_TIME
+
+
+@attrs.frozen
+class Supplement:
+    """What dex's record with the same id has no place for.
+
+    The record is an authorization request, a code or a refresh token.
+    """
+
+    id: str
+    extras: Extras = NO_EXTRAS
+    expiry: datetime = ZERO_TIME
+
+
+@attrs.frozen
+class RegisteredClient:
+    """What a client that has registered itself says, beside dex's record of it.
+
+    ``metadata`` is its JSON document (RFC 7591 section 2); ``token_digest`` the SHA-256
+    of its registration access token (RFC 7592), in hexadecimal.
+    """
+
+    id: str
+    metadata: Mapping[str, Any] = _EMPTY
+    token_digest: str = ""
+    created_at: datetime = ZERO_TIME
     expiry: datetime = ZERO_TIME

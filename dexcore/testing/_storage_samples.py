@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from ..oauth2.extras import Extras
 from ..storage import (
     PKCE,
     AuthCode,
@@ -30,10 +31,12 @@ from ..storage import (
     Password,
     RefreshToken,
     RefreshTokenRef,
+    RegisteredClient,
     Replay,
     Revocation,
     SharedSecret,
     SpentCode,
+    Supplement,
     UpcomingKey,
     UserIdentity,
     VerificationKey,
@@ -349,6 +352,28 @@ SAMPLES: dict[str, Sample] = {
     ),
     "replay": _evolved(
         Replay("message1", LATER), {"expiry": NOW + timedelta(days=1)}, id="message2"
+    ),
+    "supplement": _evolved(
+        Supplement(
+            "code1",
+            Extras(
+                response_mode="form_post",
+                claims={"id_token": {"acr": {"values": ["é&<", "b"]}, "email": None}},
+                resources=("https://api.example.com/?a=1&b=2",),
+                amr=("pwd", "otp"),
+                user={"address": {"country": "DE"}, "updated_at": 1},
+            ),
+            LATER,
+        ),
+        {"extras": Extras(dpop_jkt="thumbprint")},
+        id="code2",
+    ),
+    "registered_client": _evolved(
+        RegisteredClient(
+            "client1", {"client_name": "é&<", "jwks": {"keys": []}}, "digest", NOW
+        ),
+        {"token_digest": "other", "expiry": LATER},
+        id="client2",
     ),
 }
 

@@ -425,3 +425,17 @@ async def test_an_upstream_that_was_not_asked_for_offline_access_is_asked(upstre
     assert [scopes.offline_access for scopes in connector.asked] == [False, True]
     again = await world.silently(browser, scope="openid offline_access")
     assert "code" in again.params
+
+
+@pytest.mark.parametrize("sessions", [True, False])
+async def test_consent_is_asked_also_where_the_request_fills_no_cookie(
+    make_world, sso_config, sessions
+):
+    text = sso_config.replace("skipApprovalScreen: true", "")
+    world = await make_world(text if sessions else text.replace("sessions: {}", ""))
+    state = secrets.token_urlsafe(4000)
+    browser, landed = await world.logged_in(state=state)
+    agreed = await agree(browser, landed)
+    assert agreed.params["state"] == state
+    assert "id_token" in await world.tokens_of(agreed)
+    assert await world.storage.auth_requests.list() == []

@@ -15,6 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import attrs
 import orjson
@@ -28,9 +29,19 @@ from ...errors import (
     WrongRequest,
 )
 from ...jose import b64decode, b64encode
+from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.ids import is_id, new_hmac_key
 from ...oauth2.subjects import step_mac
-from ...storage import PKCE, AuthRequest, AuthSession, Client, Storage, UserIdentity
+from ...storage import (
+    PKCE,
+    AuthRequest,
+    AuthSession,
+    Client,
+    Collections,
+    Storage,
+    Supplement,
+    UserIdentity,
+)
 from ..channels import REPLY_TO, ReplyTo, read_query, see_other
 from ..clients import Clients
 from ..guard import Guard
@@ -50,8 +61,6 @@ COOKIE_BUDGET = 6 * 1024  # bytes
 ONE_COOKIE = 3800  # bytes: browsers keep 4096 of name, value and attributes
 
 _STORED = b"stored"
-# What the cookie carries beside the request: dex's record has no place for it.
-_HINTS = ("hint", "login_hint")
 _EXPIRED = (
     "This login has expired, or was begun in another browser. Please start again."
 )
@@ -65,7 +74,8 @@ class Flow:
     agreed.  ``fresh``: they have just logged in, and want the browser to ``remember``
     it, or not.  ``session`` is the browser's, if this client may use it, and ``user``
     what we remember of its user.  ``hint`` is the ``sub`` that the client expects,
-    ``login_hint`` what the end user may want to log in as.
+    ``login_hint`` what the end user may want to log in as, ``extras`` what dex's record
+    has no place for.
     """
 
     request: AuthRequest
@@ -78,6 +88,7 @@ class Flow:
     user: UserIdentity | None = None
     hint: str = ""
     login_hint: str = ""
+    extras: Extras = NO_EXTRAS
 
     @property
     def silent(self) -> bool:
@@ -147,14 +158,16 @@ class Flows:
         plain = self._unseal(web_request, flow_id)
         if plain is None:
             raise WrongRequest(_EXPIRED)
-        stored = plain.startswith(_STORED)
-        if stored:
-            request = await self._stored(flow_id)
-            hints = orjson.loads(plain.removeprefix(_STORED) or b"[]")
-        else:
-            request, hints = _unpack(flow_id, plain)
-        flow = await self._ready(web_request, request, stored=stored)
-        return attrs.evolve(flow, **dict(zip(_HINTS, hints, strict=False)))
+        if plain.startswith(_STORED):
+            return await self._stored(web_request, flow_id, plain)
+        request, beside = _unpack(flow_id, plain)
+        flow = await self._ready(web_request, request, stored=False)
+        if not beside:
+            return flow
+        hint, login_hint, extras = beside
+        return attrs.evolve(
+            flow, hint=hint, login_hint=login_hint, extras=Extras.unpack(extras)
+        )
 
     def carries(self, web_request: web.Request, flow_id: str) -> bool:
         """Return whether the browser sent the cookie of flow *flow_id*."""
@@ -172,14 +185,17 @@ class Flows:
         flow_id, mac = query.get("req", ""), query.get("hmac", "")
         if not mac:
             raise Unauthorized("Unauthorized request")
-        if not (self._unseal(web_request, flow_id) or b"").startswith(_STORED):
+        plain = self._unseal(web_request, flow_id) or b""
+        if not plain.startswith(_STORED):
             raise WrongRequest(_EXPIRED)
-        request = await self._stored(flow_id)
-        if not hmac.compare_digest(self._mac(request, path).encode(), mac.encode()):
+        flow = await self._stored(web_request, flow_id, plain)
+        expected = self._mac(flow.request, path)
+        if not hmac.compare_digest(expected.encode(), mac.encode()):
+            del web_request[REPLY_TO]  # it is not for the client to hear of
             raise Unauthorized("Unauthorized request")
-        if not request.logged_in:
+        if not flow.request.logged_in:
             raise WrongRequest("Login process not yet finalized.")
-        return await self._ready(web_request, request, stored=True)
+        return flow
 
     async def ask(
         self,
@@ -191,8 +207,7 @@ class Flows:
         """Send the browser to the page at *path*; ``prompt=none`` forbids pages."""
         if flow.silent:
             raise or_else("The end user would have to be asked.")
-        if not flow.stored:
-            flow = await self._store(flow)
+        flow = await self._store(flow)
         # Both are letters, digits, "-" and "_": nothing to encode.
         link = f"hmac={self._mac(flow.request, path)}&req={flow.request.id}"
         response = see_other(f"{self.issuer.path(path)}?{link}")
@@ -222,25 +237,57 @@ class Flows:
         return Flow(request, client, stored)
 
     async def _store(self, flow: Flow) -> Flow:
-        request = attrs.evolve(flow.request, hmac_key=new_hmac_key())
-        await self.storage.auth_requests.create(request)
-        return attrs.evolve(flow, request=request, stored=True)
+        """Store the flow, or what has become of it since it was read."""
+        request, supplement = flow.request, None
+        if flow.extras != NO_EXTRAS:
+            supplement = Supplement(request.id, flow.extras, request.expiry)
+        if not flow.stored:
+            request = attrs.evolve(request, hmac_key=new_hmac_key())
 
-    async def _stored(self, flow_id: str) -> AuthRequest:
+        def logged_in(old: AuthRequest) -> AuthRequest:
+            return old if old.logged_in else request
+
+        async def both(collections: Collections) -> None:
+            if flow.stored:
+                await collections.auth_requests.update(request.id, change=logged_in)
+            else:
+                await collections.auth_requests.create(request)
+            if supplement is not None:
+                await collections.supplements.update_or_create(
+                    request.id, change=lambda old: supplement, first=supplement
+                )
+
         try:
-            return await self.storage.auth_requests.get(flow_id)
+            await self.storage.unit(both)
         except NotFound:
             raise WrongRequest(_EXPIRED) from None
+        return attrs.evolve(flow, request=request, stored=True)
+
+    async def _stored(
+        self, web_request: web.Request, flow_id: str, mark: bytes
+    ) -> Flow:
+        hint, login_hint, supplemented = "", "", False
+        if beside := mark.removeprefix(_STORED):
+            hint, login_hint, supplemented = orjson.loads(beside)
+        extras = NO_EXTRAS
+        try:
+            request = await self.storage.auth_requests.get(flow_id)
+            if supplemented:
+                extras = (await self.storage.supplements.get(flow_id)).extras
+        except NotFound:
+            raise WrongRequest(_EXPIRED) from None
+        flow = await self._ready(web_request, request, stored=True)
+        return attrs.evolve(flow, hint=hint, login_hint=login_hint, extras=extras)
 
     def _mac(self, request: AuthRequest, path: str) -> str:
         return step_mac(request.hmac_key, request.id, f"step:{path.lstrip('/')}")
 
     def _seal(self, flow: Flow) -> str:
-        return self._stamped(flow.request.id, _pack(flow.request, _hints(flow)))
+        return self._stamped(flow.request.id, _pack(flow))
 
     def _mark(self, flow: Flow) -> str:
-        hints = _hints(flow)
-        plain = _STORED + orjson.dumps(hints) if any(hints) else _STORED
+        beside = flow.hint, flow.login_hint, flow.extras != NO_EXTRAS
+        plain = _STORED + orjson.dumps(beside) if any(beside) else _STORED
         return self._stamped(flow.request.id, plain)
 
     def _stamped(self, flow_id: str, plain: bytes) -> str:
@@ -311,11 +358,10 @@ def remember_cookie(web_request: web.Request, cookie: str) -> None:
     web_request.setdefault(COOKIES, []).append(cookie)
 
 
-def _hints(flow: Flow) -> tuple[str, ...]:
-    return tuple(getattr(flow, name) for name in _HINTS)
-
-
-def _pack(request: AuthRequest, hints: tuple[str, ...]) -> bytes:
+def _pack(flow: Flow) -> bytes:
+    request = flow.request
+    # Beside the request: dex's record has no place for it.
+    beside = flow.hint, flow.login_hint, flow.extras.pack()
     return orjson.dumps(
         (
             request.client_id,
@@ -332,12 +378,12 @@ def _pack(request: AuthRequest, hints: tuple[str, ...]) -> bytes:
             b64encode(request.connector_data) if request.connector_data else "",
             request.pkce.code_challenge,
             request.pkce.code_challenge_method,
-            *(hints if any(hints) else ()),
+            *(beside if any(beside) else ()),
         )
     )
 
 
-def _unpack(flow_id: str, plain: bytes) -> tuple[AuthRequest, list[str]]:
+def _unpack(flow_id: str, plain: bytes) -> tuple[AuthRequest, list[Any]]:
     (
         client_id,
         response_types,
@@ -353,7 +399,7 @@ def _unpack(flow_id: str, plain: bytes) -> tuple[AuthRequest, list[str]]:
         connector_data,
         challenge,
         method,
-        *hints,
+        *beside,
     ) = orjson.loads(plain)
     request = AuthRequest(
         id=flow_id,
@@ -371,4 +417,4 @@ def _unpack(flow_id: str, plain: bytes) -> tuple[AuthRequest, list[str]]:
         connector_data=b64decode(connector_data),
         pkce=PKCE(challenge, method),
     )
-    return request, hints
+    return request, beside

@@ -11,9 +11,10 @@ import attrs
 from aiohttp import web
 
 from ...errors import LoginRequired, NotFound, WrongRequest
-from ...oauth2.ids import new_id
+from ...oauth2.extras import NO_EXTRAS
+from ...oauth2.ids import is_supplemented, new_id
 from ...oauth2.redirect_uris import OOB
-from ...storage import AuthCode, Collections, Storage
+from ...storage import AuthCode, Collections, Storage, Supplement
 from ..audit import Audit
 from ..channels import ReplyTo
 from ..pages import Pages
@@ -42,7 +43,7 @@ class AuthorizationResponse:
             session_id = await self._session_id(self.sessions, web_request, flow)
             code = attrs.evolve(code, session_id=session_id)
             await self.storage.unit(_complete(flow, code, self.sessions))
-        elif flow.stored:
+        elif flow.stored or is_supplemented(code.id):
             await self.storage.unit(_complete(flow, code))
         else:
             await self.storage.auth_codes.create(code)
@@ -59,7 +60,7 @@ class AuthorizationResponse:
     def _code(self, flow: Flow) -> AuthCode:
         request = flow.request
         return AuthCode(
-            id=new_id(),
+            id=new_id(supplemented=flow.extras.lasting != NO_EXTRAS),
             client_id=request.client_id,
             redirect_uri=request.redirect_uri,
             nonce=request.nonce,
@@ -122,6 +123,10 @@ def _complete(
             except NotFound:
                 # It ended a moment ago, and whoever ended it must be believed.
                 raise LoginRequired("The session has ended.") from None
+        if is_supplemented(code.id):
+            await collections.supplements.create(
+                Supplement(code.id, flow.extras.lasting, code.expiry)
+            )
         await collections.auth_codes.create(code)
 
     return complete

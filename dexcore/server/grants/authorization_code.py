@@ -26,7 +26,7 @@ from ..audit import Audit
 from ..connectors import Connectors
 from ..policy import Policy
 from ..tokens.authorization import Authorization, family_of
-from ..tokens.refresh import RefreshTokens, keep
+from ..tokens.refresh import RefreshTokens, extras_of, keep
 from .grant import Form, Grant, authorization_for, required, traded
 
 _WRONG = "Invalid or expired code parameter."
@@ -58,8 +58,10 @@ class AuthorizationCodeGrant(Grant):
             code = await collections.auth_codes.get(code_id)
             self._check(code, client, redirect_uri, verifier)
             refresh_token = self.policy.refresh_token(code)
+            extras = await extras_of(collections, code_id)
             authorization = await self.allowed(
-                authorization_for(code, client, refresh_token, code.id), collections
+                authorization_for(code, client, refresh_token, code.id, extras),
+                collections,
             )
             # The verb that decides; what follows only adds.
             await collections.auth_codes.take(code_id)
@@ -67,7 +69,8 @@ class AuthorizationCodeGrant(Grant):
                 self._spent(code, verifier, refresh_token)
             )
             if refresh_token is not None:
-                await keep(collections, refresh_token, code)
+                supplement = self.refresh_tokens.supplement(refresh_token, extras)
+                await keep(collections, refresh_token, code, supplement)
             return authorization
 
         try:

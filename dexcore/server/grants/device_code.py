@@ -30,7 +30,7 @@ from ..tokens.devices import (
     login_of,
     polled,
 )
-from ..tokens.refresh import keep
+from ..tokens.refresh import extras_of, keep
 from .grant import Form, Grant, authorization_for, traded
 
 _WRONG = "Invalid Device code."
@@ -67,13 +67,18 @@ class DeviceCodeGrant(Grant):
             pkce.verify(record.pkce, verifier)
             login = login_of(record)
             refresh_token = self.policy.refresh_token(login)
+            extras = await extras_of(collections, login.id)
             authorization = await self.allowed(
-                authorization_for(login, client, refresh_token), collections
+                authorization_for(login, client, refresh_token, extras=extras),
+                collections,
             )
             # The verb that decides; what follows only adds.
             await collections.device_tokens.take(device_code)
             if refresh_token is not None:
-                await keep(collections, refresh_token, login)
+                supplement = self.policy.refresh_tokens.supplement(
+                    refresh_token, extras
+                )
+                await keep(collections, refresh_token, login, supplement)
             return authorization
 
         try:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar, TypeVar
 
 from ...errors import InvalidGrant, InvalidRequest, NotFound
+from ...oauth2.extras import NO_EXTRAS, Extras
 from ...storage import AuthCode, Client, Collections, RefreshToken, Storage
 from ..connectors import Connectors, OpenConnector
 from ..policy import ConnectorNeeded, NotAllowed, Policy
@@ -84,6 +85,7 @@ def authorization_for(
     client: Client,
     refresh_token: RefreshToken | None = None,
     code: str = "",
+    extras: Extras = NO_EXTRAS,
 ) -> Authorization:
     """Return what *login* entitles *client* to, as a code and its like record it."""
     return Authorization(
@@ -97,6 +99,7 @@ def authorization_for(
         family=family_of(refresh_token.id if refresh_token else login.id),
         code=code,
         refresh_token=wire(refresh_token) if refresh_token else "",
+        extras=extras,
     )
 
 

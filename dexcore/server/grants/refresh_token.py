@@ -22,6 +22,7 @@ from ...errors import (
 )
 from ...oauth2 import scopes as oauth2_scopes
 from ...oauth2 import subjects
+from ...oauth2.extras import Extras
 from ...oauth2.grant_types import REFRESH_TOKEN
 from ...oauth2.words import quote_all
 from ...storage import (
@@ -40,7 +41,7 @@ from ..identity import claims_of, identity_of, wanted
 from ..policy import NotAllowed, Policy
 from ..sessions.bound import TokenSessions
 from ..tokens.authorization import Authorization, family_of
-from ..tokens.refresh import RefreshTokens, superseded, wire
+from ..tokens.refresh import RefreshTokens, extras_of, superseded, wire
 from .grant import Form, Grant, required
 
 _WRONG = "Refresh token is invalid or has already been claimed by another client."
@@ -83,11 +84,11 @@ class RefreshTokenGrant(Grant):
     ) -> Authorization:
         """Return what the record stands for: rotated, or as it was in the interval."""
         for _ in range(_TRIES):
-            record, session = await self._read(refresh_id)
+            record, session, extras = await self._read(refresh_id)
             self._check(record, client)
             if superseded(record, session):
                 raise InvalidGrant(_WRONG)
-            before = _authorization(record, client, form)
+            before = _authorization(record, client, form, extras)
             standing = self.refresh_tokens.standing(record, secret)
             if standing == "stolen":
                 await self._revoke(record)
@@ -117,18 +118,18 @@ class RefreshTokenGrant(Grant):
 
     async def _read(
         self, refresh_id: str
-    ) -> tuple[RefreshToken, OfflineSessions | None]:
-        async def both(
+    ) -> tuple[RefreshToken, OfflineSessions | None, Extras]:
+        async def all_of_it(
             collections: Collections,
-        ) -> tuple[RefreshToken, OfflineSessions | None]:
+        ) -> tuple[RefreshToken, OfflineSessions | None, Extras]:
             record = await collections.refresh_tokens.get(refresh_id)
             session = await collections.offline_sessions.find(
                 record.claims.user_id, record.connector_id
             )
-            return record, session
+            return record, session, await extras_of(collections, refresh_id)
 
         try:
-            return await self.storage.view(both)
+            return await self.storage.view(all_of_it)
         except NotFound:
             raise InvalidGrant(_WRONG) from None
 
@@ -193,7 +194,9 @@ class RefreshTokenGrant(Grant):
         return await self.storage.unit(both)
 
 
-def _authorization(record: RefreshToken, client: Client, form: Form) -> Authorization:
+def _authorization(
+    record: RefreshToken, client: Client, form: Form, extras: Extras
+) -> Authorization:
     return Authorization(
         client=client,
         claims=record.claims,
@@ -204,6 +207,7 @@ def _authorization(record: RefreshToken, client: Client, form: Form) -> Authoriz
         family=family_of(record.id),
         refresh_token=wire(record),
         always_identify=True,
+        extras=extras,
     )
 
 

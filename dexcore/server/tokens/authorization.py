@@ -9,6 +9,7 @@ from typing import Literal
 
 import attrs
 
+from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.ids import random_bytes
 from ...storage import ZERO_TIME, Claims, Client
 
@@ -21,7 +22,8 @@ class Authorization:
     together; ``code`` is the authorization code they came of, ``refresh_token`` the one
     to hand out with them.  With ``always_identify`` there is an ID token whatever the
     scopes; with ``only`` there is that one token and no other (RFC 8693 section 2.2.1).
-    ``allowed`` is for the policy to say, and for nobody else.
+    ``allowed`` is for the policy to say, and for nobody else.  ``extras`` is what the
+    client and the login said beyond dex's records.
     """
 
     client: Client
@@ -37,6 +39,7 @@ class Authorization:
     always_identify: bool = False
     only: Literal["", "access_token", "id_token"] = ""
     allowed: bool = False
+    extras: Extras = NO_EXTRAS
 
 
 def family_of(token_id: str) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from ...errors import AlreadyExists, NotFound, TemporarilyUnavailable
-from ...oauth2.ids import new_device_code, new_user_code
+from ...oauth2.ids import is_supplemented, new_device_code, new_user_code
 from ...oauth2.pkce import PKCE
 from ...storage import (
     AuthCode,
@@ -105,6 +105,7 @@ class Devices:
             request = await collections.device_requests.get(user_code)
             login = await collections.auth_codes.get(code_id)
             self._check(request, login)
+            await self._keep_supplement(collections, code_id, request)
             # The verbs that decide: each of the codes is good for one login.
             await collections.auth_codes.take(code_id)
             await collections.device_requests.take(user_code)
@@ -127,6 +128,15 @@ class Devices:
             await self.storage.unit(refuse)
         except NotFound:
             raise WrongCode from None
+
+    async def _keep_supplement(
+        self, collections: Collections, code_id: str, request: DeviceRequest
+    ) -> None:
+        """Let what supplements the code live as long as the device may ask for it."""
+        if is_supplemented(code_id):
+            await collections.supplements.update(
+                code_id, change=lambda old: attrs.evolve(old, expiry=request.expiry)
+            )
 
     def _check(self, request: DeviceRequest, login: AuthCode) -> None:
         now = self.now()

@@ -19,7 +19,8 @@ import attrs
 
 from ...errors import NotFound
 from ...oauth2 import subjects
-from ...oauth2.ids import new_id, random_bytes
+from ...oauth2.extras import NO_EXTRAS, Extras
+from ...oauth2.ids import is_supplemented, new_id, random_bytes
 from ...storage import (
     AuthCode,
     Collections,
@@ -27,6 +28,7 @@ from ...storage import (
     RefreshToken,
     RefreshTokenRef,
     Storage,
+    Supplement,
 )
 from .authorization import family_of
 from .revocations import Revocations
@@ -36,6 +38,9 @@ _RANDOM, _MAC = 20, 15  # bytes: 56 characters together
 #: Without a reuse interval, a predecessor that comes this soon after its rotation has
 #: lost a race against a sibling process; later it may be a thief.
 LOST_RACE = timedelta(seconds=10)
+
+# A supplement goes with its token; this is for those that dex has deleted.
+_LONGEST = timedelta(days=3650)
 
 Standing = Literal["current", "repeat", "lost", "stolen", "unknown"]
 
@@ -132,7 +137,9 @@ class RefreshTokens:
 
     def made_from(self, code: AuthCode) -> RefreshToken:
         """Return a new refresh token for what *code* stands for, not stored yet."""
-        refresh_id, now = new_id(), self.now()
+        # What supplements the code will supplement the refresh token.
+        refresh_id = new_id(supplemented=is_supplemented(code.id))
+        now = self.now()
         return RefreshToken(
             id=refresh_id,
             client_id=code.client_id,
@@ -145,6 +152,13 @@ class RefreshTokens:
             scopes=code.scopes,
             nonce=code.nonce,
         )
+
+    def supplement(self, record: RefreshToken, extras: Extras) -> Supplement | None:
+        """Return what must be stored beside *record*, if anything."""
+        if not is_supplemented(record.id):
+            return None
+        lifetime = self.policy.absolute_lifetime or _LONGEST
+        return Supplement(record.id, extras, record.created_at + lifetime)
 
     async def revoke_family(self, record: RefreshToken) -> None:
         """Revoke the refresh token and every token that came of it."""
@@ -172,8 +186,25 @@ def wire(record: RefreshToken) -> str:
     return subjects.encode_refresh(record.id, record.token)
 
 
-async def keep(collections: Collections, record: RefreshToken, code: AuthCode) -> None:
+async def extras_of(collections: Collections, record_id: str) -> Extras:
+    """Return what supplements the record with the id *record_id*.
+
+    Raises ``NotFound`` if that is gone, though the id says that it was there.
+    """
+    if not is_supplemented(record_id):
+        return NO_EXTRAS
+    return (await collections.supplements.get(record_id)).extras
+
+
+async def keep(
+    collections: Collections,
+    record: RefreshToken,
+    code: AuthCode,
+    supplement: Supplement | None = None,
+) -> None:
     """Store *record* in the place of the one its user had with this client before."""
+    if supplement is not None:
+        await collections.supplements.create(supplement)
     await collections.refresh_tokens.create(record)
     ref = RefreshTokenRef(
         record.id,
@@ -223,6 +254,8 @@ async def forget(collections: Collections, record: RefreshToken) -> None:
 async def _drop(collections: Collections, refresh_id: str) -> None:
     try:
         await collections.refresh_tokens.delete(refresh_id)
+        if is_supplemented(refresh_id):
+            await collections.supplements.delete(refresh_id)
     except NotFound:
         return
 
@@ -242,6 +275,7 @@ __all__ = [
     "RefreshPolicy",
     "RefreshSecrets",
     "RefreshTokens",
+    "extras_of",
     "forget",
     "keep",
     "superseded",

@@ -30,8 +30,8 @@ async def test_missing_definitions_are_made_once(server: ApiServer) -> None:
     for _ in range(2):
         storage = await open_cluster(server.cluster(), "ensure", StorageContext())
         await storage.close()
-        assert made(server) == 18
-    assert len(server.definitions) == 18
+        assert made(server) == 20
+    assert len(server.definitions) == 20
     assert "signingkeies.dex.coreos.com" in server.definitions
     assert "dexcoresharedsecrets.dex.coreos.com" in server.definitions
 
@@ -45,7 +45,7 @@ async def test_replicas_wait_until_what_they_defined_is_served() -> None:
                 for _ in range(5)
             )
         )
-        assert len(server.definitions) == 18
+        assert len(server.definitions) == 20
         for number, replica in enumerate(replicas):
             await replica.clients.create(Client(f"c{number}"))
             await replica.close()

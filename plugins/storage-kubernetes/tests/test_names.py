@@ -105,7 +105,7 @@ def test_the_resources_are_called_what_dex_calls_them() -> None:
 
 def test_ours_are_out_of_dexs_way() -> None:
     ours = [one for one in RESOURCES if one.kind.own]
-    assert len(ours) == 6
+    assert len(ours) == 8
     for resource in ours:
         assert resource.plural.startswith("dexcore")
         assert resource.type.startswith("Dexcore")
