@@ -165,6 +165,10 @@ class OAuth2:
         "", help="The id of the connector that checks the password grant."
     )
     pkce: PKCEOptions = option(PKCEOptions(), key="pkce", help="RFC 7636.")
+    require_pushed_authorization_requests: bool = option(
+        False,
+        help="Ours: accept only authorization requests that were pushed (RFC 9126).",
+    )
 
 
 @attrs.frozen

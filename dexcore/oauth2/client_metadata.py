@@ -34,6 +34,11 @@ class ClientMetadata:
         factory=dict, key="jwks", help="The client's public keys, a JWK set."
     )
     jwks_uri: str = option("", key="jwks_uri", help="Where they are published.")
+    require_pushed_authorization_requests: bool = option(
+        False,
+        key="require_pushed_authorization_requests",
+        help="Whether its requests must be pushed (RFC 9126).",
+    )
 
 
 #: A client of which nothing more is known.

@@ -21,15 +21,16 @@ class Extras:
     """Most logins have none of it, and cost nothing for it.
 
     ``response_mode``: how the client wants its answer (OAuth 2.0 Multiple Response Type
-    Encoding Practices section 2.1).  ``claims``: the parameter, parsed (OpenID Connect
-    Core section 5.5).  ``acr_values`` and ``ui_locales``: in the client's order of
-    preference.  ``resources``: RFC 8707.  ``dpop_jkt``: the thumbprint of the key that
-    tokens are bound to (RFC 9449).  ``acr`` and ``amr``: what the login was, if
-    somebody asked.  ``user``: further claims about the end user, under their standard
-    names.
+    Encoding Practices section 2.1).  ``request_uri``: what refers to a pushed request
+    (RFC 9126).  ``claims``: the parameter, parsed (OpenID Connect Core section 5.5).
+    ``acr_values`` and ``ui_locales``: in the client's order of preference.
+    ``resources``: RFC 8707.  ``dpop_jkt``: the thumbprint of the key that tokens are
+    bound to (RFC 9449).  ``acr`` and ``amr``: what the login was, if somebody asked.
+    ``user``: further claims about the end user, under their standard names.
     """
 
     response_mode: str = ""
+    request_uri: str = ""
     claims: Mapping[str, Any] = _NOTHING
     acr_values: tuple[str, ...] = ()
     ui_locales: tuple[str, ...] = ()
@@ -42,9 +43,11 @@ class Extras:
     @property
     def lasting(self) -> Extras:
         """What still counts once the authorization response has been sent."""
-        if not (self.response_mode or self.acr_values or self.ui_locales):
+        if self is NO_EXTRAS:
             return self
-        return attrs.evolve(self, response_mode="", acr_values=(), ui_locales=())
+        return attrs.evolve(
+            self, response_mode="", request_uri="", acr_values=(), ui_locales=()
+        )
 
     def pack(self) -> dict[str, Any]:
         """Return what is set, as JSON can hold it."""

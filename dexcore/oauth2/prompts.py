@@ -10,10 +10,12 @@ import re
 from ..errors import InvalidRequest
 from .words import quote
 
-__all__ = ["PROMPTS", "parse", "parse_max_age"]
+__all__ = ["CHOOSE", "PROMPTS", "parse", "parse_max_age"]
 
+#: The end user is to say which account.
+CHOOSE = "select_account"
 #: The values of ``prompt``, in the order in which we write them.
-PROMPTS = ("none", "login", "consent", "select_account")
+PROMPTS = ("none", "login", "consent", CHOOSE)
 
 _DIGITS = re.compile(r"[0-9]{1,20}")
 _LONGEST = 2**31 - 1  # seconds; 68 years, and what every storage can hold

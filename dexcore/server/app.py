@@ -24,6 +24,7 @@ from .authorize.consent import Consent
 from .authorize.endpoint import AuthorizationEndpoint
 from .authorize.flow import Flows, Step
 from .authorize.login import Login, Logins
+from .authorize.pushed import PushedAuthorizationEndpoint, PushedRequests
 from .authorize.request import AuthorizationRequests
 from .authorize.response import AuthorizationResponse
 from .authorize.select import SelectConnector
@@ -159,6 +160,7 @@ def _public(
         _response_types(config),
         challenge_methods(parts),
         sessions=sessions is not None,
+        require_pushed=config.oauth2.require_pushed_authorization_requests,
     )
     introspection = IntrospectionEndpoint(
         parts.clients, parts.storage, tokens.access, tokens.refresh, token_sessions
@@ -204,8 +206,17 @@ def _public(
     route(below("/token/revoke"), cors.wrap(channels.back(revocation.answer)))
     route(below("/userinfo"), cors.wrap(channels.back(userinfo.answer)))
     route(below("/healthz"), channels.front(health.public))
-    for path, handler in _authorization(parts, granting, sessions, strangers).routes():
+    authorization = _authorization(parts, granting, sessions, strangers)
+    for path, handler in authorization.routes():
         route(below(path), channels.front(handler))
+    pushing = PushedAuthorizationEndpoint(
+        parts.clients,
+        authorization.requests,
+        authorization.pushed,
+        strangers,
+        parts.audit,
+    )
+    route(below(pushing.path), cors.wrap(channels.back(pushing.answer)))
     for path, handler in sessions.routes() if sessions is not None else ():
         route(below(path), channels.front(handler))
     for path, handler in granting.device_routes(channels):
@@ -254,6 +265,7 @@ def _authorization(
         flows.lifetime,
         parts.now,
         hints_of(parts),
+        config.oauth2.require_pushed_authorization_requests,
     )
     remember = config.sessions and config.sessions.remember_me_checked_by_default
     logins = Logins(parts.connectors, policy, parts.audit, parts.now, bool(remember))
@@ -291,7 +303,10 @@ def _authorization(
         parts.now,
         sso.sessions if sso else None,
     )
-    return AuthorizationEndpoint(flows, requests, steps, policy, response, bool(sso))
+    pushed = PushedRequests(parts.storage, parts.now)
+    return AuthorizationEndpoint(
+        flows, requests, steps, policy, response, pushed, bool(sso)
+    )
 
 
 def _signup(parts: Parts) -> SignupEndpoint:

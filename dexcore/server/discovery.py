@@ -39,6 +39,7 @@ class Discovery:
     response_types: tuple[str, ...]
     challenge_methods: tuple[str, ...]
     sessions: bool = attrs.field(default=False, kw_only=True)
+    require_pushed: bool = attrs.field(default=False, kw_only=True)
     _made_for: KeySet | None = None
     _body: bytes = b""
 
@@ -66,6 +67,7 @@ class Discovery:
             "jwks_uri": url("/keys"),
             "userinfo_endpoint": url("/userinfo"),
             **self._device(),
+            **self._pushed(),
             "introspection_endpoint": url("/token/introspect"),
             "revocation_endpoint": url("/token/revoke"),
             **self._sessions(),
@@ -125,6 +127,13 @@ class Discovery:
             "frontchannel_logout_supported": True,
             "frontchannel_logout_session_supported": True,
             "prompt_values_supported": list(PROMPTS),
+        }
+
+    def _pushed(self) -> dict[str, Any]:
+        # RFC 9126 section 5.
+        return {
+            "pushed_authorization_request_endpoint": self.issuer.absolute("/par"),
+            "require_pushed_authorization_requests": self.require_pushed,
         }
 
     def _device(self) -> dict[str, str]:

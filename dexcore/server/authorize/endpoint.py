@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
 
@@ -12,6 +12,7 @@ from ...errors import NotFoundPage, WrongRequest
 from ..channels import Handler, read_parameters, read_query
 from ..policy import Policy
 from .flow import COOKIES, PARAMETERS, Flow, Flows, Passed, Step
+from .pushed import PushedRequests, is_pushed
 from .request import AuthorizationRequests
 from .response import AuthorizationResponse
 from .select import choosing, chosen_for
@@ -31,6 +32,7 @@ class AuthorizationEndpoint:
     steps: tuple[Step, ...]
     policy: Policy
     response: AuthorizationResponse
+    pushed: PushedRequests
     sessions: bool = False
 
     def routes(self) -> list[tuple[str, Handler]]:
@@ -54,12 +56,14 @@ class AuthorizationEndpoint:
                 return await self._walk(web_request, flow)
             if "back" in query:
                 return await self._back(web_request, query["back"])
-        params = web_request[PARAMETERS] = await read_parameters(web_request)
+        params = await read_parameters(web_request)
+        params, pushed = await self._asked(web_request, params)
         flow = await self.requests.receive(
             web_request,
             params,
             connector_id=params.get("connector_id", ""),
             unknown_client=WrongRequest("Invalid client_id provided."),
+            pushed=pushed,
         )
         return await self._walk(web_request, flow)
 
@@ -67,17 +71,27 @@ class AuthorizationEndpoint:
         """Receive a request for the connector that the path names."""
         if web_request.method not in ("GET", "HEAD"):
             raise WrongRequest("Unsupported request method.")
-        params = web_request[PARAMETERS] = read_query(web_request)
+        params, pushed = await self._asked(web_request, read_query(web_request))
         connector_id = web_request.match_info["connector"]
         flow = await self.requests.receive(
             web_request,
             params,
             connector_id=connector_id,
             unknown_client=NotFoundPage("Invalid client_id."),
+            pushed=pushed,
         )
         if params.get("connector_id", connector_id) != connector_id:
             raise WrongRequest("Bad connector ID")
         return await self._walk(web_request, flow)
+
+    async def _asked(
+        self, web_request: web.Request, params: Mapping[str, str]
+    ) -> tuple[Mapping[str, str], str]:
+        """Return the parameters of the request, and what referred to them."""
+        web_request[PARAMETERS] = params
+        if not is_pushed(params):
+            return params, ""
+        return await self.pushed.find(params), params["request_uri"]
 
     async def _back(self, web_request: web.Request, flow_id: str) -> web.StreamResponse:
         """Let the end user choose again: the same request, no connector yet."""

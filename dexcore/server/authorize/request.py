@@ -24,9 +24,12 @@ from ...errors import (
     WrongRequest,
 )
 from ...oauth2 import pkce, prompts, redirect_uris, response_types, scopes
+from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.ids import new_id
+from ...oauth2.prompts import CHOOSE
+from ...oauth2.redirect_uris import DEVICE_CALLBACK
 from ...oauth2.words import quote, quote_all
-from ...storage import AuthRequest, Client
+from ...storage import AuthRequest, Client, metadata_of
 from ..channels import REPLY_TO, ReplyTo
 from ..clients import Clients
 from ..hints import IdTokenHints
@@ -42,7 +45,8 @@ class AuthorizationRequests:
     """Receives authorization requests (OpenID Connect Core section 3.1.2.1).
 
     Everybody must use PKCE with ``require_pkce``; public clients also with ``strict``
-    (RFC 9700 section 2.1.1).
+    (RFC 9700 section 2.1.1).  With ``require_pushed`` every request must be pushed
+    (RFC 9126 section 5).
     """
 
     clients: Clients
@@ -54,6 +58,7 @@ class AuthorizationRequests:
     lifetime: timedelta
     now: Callable[[], datetime]
     hints: IdTokenHints
+    require_pushed: bool = False
 
     async def receive(
         self,
@@ -62,10 +67,12 @@ class AuthorizationRequests:
         *,
         connector_id: str,
         unknown_client: PageRefusal,
+        pushed: str = "",
     ) -> Flow:
         """Check *params*; return the flow they begin, to *connector_id* if it is given.
 
-        *unknown_client* is raised if there is no such client.
+        *unknown_client* is raised if there is no such client; *pushed* is what refers
+        to *params*, if the client has pushed them.
         """
         client = await self._client(params, unknown_client)
         redirect_uri = self._redirect_uri(client, params)
@@ -79,10 +86,15 @@ class AuthorizationRequests:
             params.get("code_challenge_method", ""),
             self.challenge_methods,
         )
+        at_device = redirect_uri == self.issuer.path(DEVICE_CALLBACK)
+        if not (pushed or at_device) and (
+            self.require_pushed
+            or metadata_of(client).require_pushed_authorization_requests
+        ):
+            raise InvalidRequest("The request must be pushed (RFC 9126).")
         required = self.require_pkce or (self.strict and client.public)
         # Our own device pages take the code; the device proves its own challenge.
-        required = required and redirect_uri != self.issuer.path("/device/callback")
-        if required and not challenge.code_challenge:
+        if required and not at_device and not challenge.code_challenge:
             raise InvalidRequest(
                 "PKCE is required. The code_challenge parameter must be provided."
             )
@@ -118,10 +130,19 @@ class AuthorizationRequests:
             client,
             hint=self.hints.read(id_token_hint).subject if id_token_hint else "",
             login_hint=login_hint if len(login_hint) <= _LONGEST_LOGIN_HINT else "",
+            extras=Extras(request_uri=pushed) if pushed else NO_EXTRAS,
         )
 
     def parameters_of(self, flow: Flow) -> dict[str, str]:
         """Return the parameters that make the request of *flow* again."""
+        if flow.extras.request_uri:
+            found = {
+                "client_id": flow.client.id,
+                "request_uri": flow.extras.request_uri,
+            }
+            if CHOOSE in flow.request.prompt.split():
+                found["prompt"] = flow.request.prompt
+            return found
         found = parameters_of(flow.request)
         if flow.hint:
             found["id_token_hint"] = self.hints.keep(flow.hint)

@@ -20,6 +20,7 @@ from ..channels import ReplyTo
 from ..pages import Pages
 from ..sessions.sessions import Sessions
 from .flow import Flow, Flows
+from .pushed import forget
 
 #: RFC 6749 section 4.1.2 recommends at most ten minutes.
 CODE_LIFETIME = timedelta(minutes=10)
@@ -43,7 +44,7 @@ class AuthorizationResponse:
             session_id = await self._session_id(self.sessions, web_request, flow)
             code = attrs.evolve(code, session_id=session_id)
             await self.storage.unit(_complete(flow, code, self.sessions))
-        elif flow.stored or is_supplemented(code.id):
+        elif flow.stored or flow.extras != NO_EXTRAS:
             await self.storage.unit(_complete(flow, code))
         else:
             await self.storage.auth_codes.create(code)
@@ -128,5 +129,7 @@ def _complete(
                 Supplement(code.id, flow.extras.lasting, code.expiry)
             )
         await collections.auth_codes.create(code)
+        if flow.extras.request_uri:
+            await forget(collections, flow.extras.request_uri)
 
     return complete

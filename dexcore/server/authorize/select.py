@@ -11,13 +11,12 @@ import attrs
 from aiohttp import web
 
 from ...errors import InvalidRequest, LoginRequired, WrongRequest
+from ...oauth2.prompts import CHOOSE
 from ..connectors import Connectors, Listed
 from ..pages import Pages
 from ..policy import Policy
 from ..urls import Issuer
 from .flow import PARAMETERS, Flow, Passed, Step
-
-_CHOOSE = "select_account"
 
 
 @attrs.frozen
@@ -99,7 +98,7 @@ class SelectConnector(Step):
         if flow.user is None or flow.session is None:
             return {}
         claims = flow.user.claims
-        asked = [each for each in flow.request.prompt.split() if each != _CHOOSE]
+        asked = [each for each in flow.request.prompt.split() if each != CHOOSE]
         name = claims.username or claims.preferred_username or claims.email
         return {
             "account_name": name or claims.user_id,
@@ -117,9 +116,9 @@ class SelectConnector(Step):
 def choosing(flow: Flow) -> Flow:
     """Return *flow* with its end user asked which account to use."""
     asked = flow.request.prompt.split()
-    if _CHOOSE in asked:
+    if CHOOSE in asked:
         return flow
-    request = attrs.evolve(flow.request, prompt=" ".join((*asked, _CHOOSE)))
+    request = attrs.evolve(flow.request, prompt=" ".join((*asked, CHOOSE)))
     return attrs.evolve(flow, request=request)
 
 
