@@ -6,14 +6,34 @@ that register themselves, and for those that publish a document about themselves
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
 from ..options import option
 
-__all__ = ["NO_METADATA", "ClientMetadata"]
+__all__ = [
+    "AUTH_METHODS",
+    "MOST_KEYS",
+    "NO_METADATA",
+    "PRIVATE_KEY_JWT",
+    "ClientMetadata",
+    "check_jwks",
+    "may_be_fetched",
+]
+
+PRIVATE_KEY_JWT = "private_key_jwt"
+
+#: How clients may prove themselves (OpenID Connect Core section 9).
+AUTH_METHODS = ("client_secret_basic", "client_secret_post", PRIVATE_KEY_JWT, "none")
+
+#: Keys of one client: a token without ``kid`` is tried with each of them.
+MOST_KEYS = 20
+
+_PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @attrs.frozen
@@ -23,7 +43,8 @@ class ClientMetadata:
     token_endpoint_auth_method: str = option(
         "",
         key="token_endpoint_auth_method",
-        help="How the client proves itself; empty: with its secret.",
+        choices=AUTH_METHODS,
+        help="The only way the client proves itself; empty: with its secret.",
     )
     token_endpoint_auth_signing_alg: str = option(
         "",
@@ -43,3 +64,39 @@ class ClientMetadata:
 
 #: A client of which nothing more is known.
 NO_METADATA = ClientMetadata()
+
+
+def check_jwks(jwks: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` unless *jwks* is a set of public keys to verify with.
+
+    RFC 7517 section 5.  The text ends without a full stop, and shows no key.
+    """
+    keys = jwks.get("keys")
+    if not isinstance(keys, Iterable) or isinstance(keys, (str, bytes, Mapping)):
+        raise ValueError('a JWK set needs a list of "keys"')
+    listed = [*keys]
+    if not 0 < len(listed) <= MOST_KEYS:
+        raise ValueError(f"a client has 1 to {MOST_KEYS} keys, not {len(listed)}")
+    for key in listed:
+        if not isinstance(key, Mapping) or not isinstance(key.get("kty"), str):
+            raise ValueError('each key needs a "kty"')
+        if key["kty"] == "oct" or any(name in key for name in _PRIVATE):
+            raise ValueError("only public keys belong here; this one is compromised")
+    if all(key.get("use", "sig") != "sig" for key in listed):
+        raise ValueError("none of the keys is for signatures")
+
+
+def may_be_fetched(uri: str, *, insecure: bool = False) -> bool:
+    """Say whether *uri* may be fetched: https, or if *insecure* our own machine."""
+    try:
+        parts = urlsplit(uri)
+        host = parts.hostname
+    except ValueError:
+        return False
+    if not host or parts.username is not None or parts.fragment or not uri.isascii():
+        return False
+    if any(character <= " " or character in '\\"<>' for character in uri):
+        return False
+    return parts.scheme == "https" or (
+        insecure and parts.scheme == "http" and host in _LOOPBACK
+    )
