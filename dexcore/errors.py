@@ -211,6 +211,12 @@ class RequestNotSupported(OAuthError):
     error = "request_not_supported"
 
 
+class InvalidRequestObject(OAuthError):
+    """OpenID Connect Core section 3.1.2.6, RFC 9101 section 7."""
+
+    error = "invalid_request_object"
+
+
 class RequestUriNotSupported(OAuthError):
     """OpenID Connect Core section 3.1.2.6: the ``request_uri`` parameter."""
 

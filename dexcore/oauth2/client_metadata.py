@@ -55,6 +55,17 @@ class ClientMetadata:
         factory=dict, key="jwks", help="The client's public keys, a JWK set."
     )
     jwks_uri: str = option("", key="jwks_uri", help="Where they are published.")
+    request_object_signing_alg: str = option(
+        "",
+        key="request_object_signing_alg",
+        help="The algorithm of its request objects; none: they are not signed; empty: "
+        "any that a key of its is for.",
+    )
+    require_signed_request_object: bool = option(
+        False,
+        key="require_signed_request_object",
+        help="Whether its requests must be signed (RFC 9101).",
+    )
     require_pushed_authorization_requests: bool = option(
         False,
         key="require_pushed_authorization_requests",

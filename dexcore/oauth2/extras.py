@@ -22,15 +22,17 @@ class Extras:
 
     ``response_mode``: how the client wants its answer (OAuth 2.0 Multiple Response Type
     Encoding Practices section 2.1).  ``request_uri``: what refers to a pushed request
-    (RFC 9126).  ``claims``: the parameter, parsed (OpenID Connect Core section 5.5).
-    ``acr_values`` and ``ui_locales``: in the client's order of preference.
-    ``resources``: RFC 8707.  ``dpop_jkt``: the thumbprint of the key that tokens are
-    bound to (RFC 9449).  ``acr`` and ``amr``: what the login was, if somebody asked.
-    ``user``: further claims about the end user, under their standard names.
+    (RFC 9126).  ``signed``: the client has signed its request (RFC 9101).  ``claims``:
+    the parameter, parsed (OpenID Connect Core section 5.5).  ``acr_values`` and
+    ``ui_locales``: in the client's order of preference.  ``resources``: RFC 8707.
+    ``dpop_jkt``: the thumbprint of the key that tokens are bound to (RFC 9449).
+    ``acr`` and ``amr``: what the login was, if somebody asked.  ``user``: further
+    claims about the end user, under their standard names.
     """
 
     response_mode: str = ""
     request_uri: str = ""
+    signed: bool = False
     claims: Mapping[str, Any] = _NOTHING
     acr_values: tuple[str, ...] = ()
     ui_locales: tuple[str, ...] = ()
@@ -41,12 +43,22 @@ class Extras:
     user: Mapping[str, Any] = _NOTHING
 
     @property
+    def sealed(self) -> bool:
+        """Whether the browser must neither see nor change the request."""
+        return self.signed or bool(self.request_uri)
+
+    @property
     def lasting(self) -> Extras:
         """What still counts once the authorization response has been sent."""
         if self is NO_EXTRAS:
             return self
         return attrs.evolve(
-            self, response_mode="", request_uri="", acr_values=(), ui_locales=()
+            self,
+            response_mode="",
+            request_uri="",
+            signed=False,
+            acr_values=(),
+            ui_locales=(),
         )
 
     def pack(self) -> dict[str, Any]:

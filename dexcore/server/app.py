@@ -26,6 +26,7 @@ from .authorize.flow import Flows, Step
 from .authorize.login import Login, Logins
 from .authorize.pushed import PushedAuthorizationEndpoint, PushedRequests
 from .authorize.request import AuthorizationRequests
+from .authorize.request_objects import RequestObjects
 from .authorize.response import AuthorizationResponse
 from .authorize.select import SelectConnector
 from .authorize.signup import SignupEndpoint
@@ -212,6 +213,7 @@ def _public(
     pushing = PushedAuthorizationEndpoint(
         parts.clients,
         authorization.requests,
+        authorization.objects,
         authorization.pushed,
         strangers,
         parts.audit,
@@ -273,6 +275,7 @@ def _authorization(
     steps: tuple[Step, ...] = (
         *((sso.reuse(parts, policy),) if sso else ()),
         SelectConnector(
+            flows,
             parts.connectors,
             policy,
             pages,
@@ -304,8 +307,9 @@ def _authorization(
         sso.sessions if sso else None,
     )
     pushed = PushedRequests(parts.storage, parts.now)
+    objects = RequestObjects(parts.clients, parts.client_keys, issuer.url, parts.now)
     return AuthorizationEndpoint(
-        flows, requests, steps, policy, response, pushed, bool(sso)
+        flows, requests, steps, policy, response, pushed, objects, bool(sso)
     )
 
 

@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 from multidict import CIMultiDict
 
-from ..jose import KeySet
+from ..jose import ALGORITHMS, KeySet
 from ..oauth2.grant_types import DEVICE_CODE
 from ..oauth2.prompts import PROMPTS
 from ..signer import JWKS_MAX_AGE, Signer
@@ -107,7 +107,8 @@ class Discovery:
                 "federated_claims",
                 *(("sid",) if self.sessions else ()),
             ],
-            "request_parameter_supported": False,
+            "request_parameter_supported": True,
+            "request_object_signing_alg_values_supported": [*ALGORITHMS, "none"],
             "request_uri_parameter_supported": False,
             "claims_parameter_supported": False,
         }

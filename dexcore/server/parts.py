@@ -22,6 +22,7 @@ from ..storage import Connector as ConnectorRecord
 from ..storage import Storage, StorageContext
 from ..storage.static import overlay
 from .audit import Audit
+from .client_keys import ClientKeys
 from .clients import Clients
 from .connectors import Connectors
 from .pages import Pages
@@ -44,6 +45,7 @@ class Parts:
     signer: Signer
     connectors: Connectors
     clients: Clients
+    client_keys: ClientKeys
     pages: Pages
     passwords: Passwords
     revocations: Revocations
@@ -90,6 +92,8 @@ async def open_parts(
     )
     stack.push_async_callback(connectors.close)
     signups = await _open_signups(config, plugins, storage, passwords, stack)
+    client_keys = ClientKeys(_ids(config))
+    stack.push_async_callback(client_keys.close)
     return Parts(
         config=config,
         issuer=issuer,
@@ -97,6 +101,7 @@ async def open_parts(
         signer=signer,
         connectors=connectors,
         clients=Clients(storage),
+        client_keys=client_keys,
         pages=pages,
         passwords=passwords,
         revocations=revocations,
@@ -168,6 +173,11 @@ async def _blaming(plugins: Plugins, kind: str, name: str) -> AsyncIterator[None
         raise
     except Exception as error:
         raise plugins.failed(kind, name, "open", error) from error
+
+
+def _ids(config: Config) -> frozenset[str]:
+    """Return the clients of the file, whose addresses the operator has written."""
+    return frozenset(client.id for client in config.static_clients)
 
 
 def _record(entry: ConnectorEntry) -> ConnectorRecord:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 import attrs
 
 from aiohttp import hdrs, web
 
-from ...errors import NotFoundPage, WrongRequest
+from ...errors import NotFoundPage, OAuthError, Refusal, WrongRequest
+from ...oauth2.extras import NO_EXTRAS, Extras
+from ...oauth2.prompts import CHOOSE
 from ..channels import Handler, read_parameters, read_query
 from ..policy import Policy
 from .flow import COOKIES, PARAMETERS, Flow, Flows, Passed, Step
 from .pushed import PushedRequests, is_pushed
 from .request import AuthorizationRequests
+from .request_objects import RequestObjects
 from .response import AuthorizationResponse
-from .select import choosing, chosen_for
+from .select import FLOW, choosing, chosen_for
 
 AFTER_LOGIN = "/auth"
 
@@ -33,6 +37,7 @@ class AuthorizationEndpoint:
     policy: Policy
     response: AuthorizationResponse
     pushed: PushedRequests
+    objects: RequestObjects
     sessions: bool = False
 
     def routes(self) -> list[tuple[str, Handler]]:
@@ -56,14 +61,16 @@ class AuthorizationEndpoint:
                 return await self._walk(web_request, flow)
             if "back" in query:
                 return await self._back(web_request, query["back"])
-        params = await read_parameters(web_request)
-        params, pushed = await self._asked(web_request, params)
+            if FLOW in query:
+                flow = await self._under_way(web_request, query)
+                return await self._walk(web_request, flow)
+        params, how = await self._asked(web_request, await read_parameters(web_request))
         flow = await self.requests.receive(
             web_request,
             params,
             connector_id=params.get("connector_id", ""),
             unknown_client=WrongRequest("Invalid client_id provided."),
-            pushed=pushed,
+            how=how,
         )
         return await self._walk(web_request, flow)
 
@@ -71,14 +78,18 @@ class AuthorizationEndpoint:
         """Receive a request for the connector that the path names."""
         if web_request.method not in ("GET", "HEAD"):
             raise WrongRequest("Unsupported request method.")
-        params, pushed = await self._asked(web_request, read_query(web_request))
+        query = read_query(web_request)
         connector_id = web_request.match_info["connector"]
+        if FLOW in query and "client_id" not in query:
+            flow = chosen_for(await self._under_way(web_request, query), connector_id)
+            return await self._walk(web_request, flow)
+        params, how = await self._asked(web_request, query)
         flow = await self.requests.receive(
             web_request,
             params,
             connector_id=connector_id,
             unknown_client=NotFoundPage("Invalid client_id."),
-            pushed=pushed,
+            how=how,
         )
         if params.get("connector_id", connector_id) != connector_id:
             raise WrongRequest("Bad connector ID")
@@ -86,19 +97,51 @@ class AuthorizationEndpoint:
 
     async def _asked(
         self, web_request: web.Request, params: Mapping[str, str]
-    ) -> tuple[Mapping[str, str], str]:
-        """Return the parameters of the request, and what referred to them."""
+    ) -> tuple[Mapping[str, str], Extras]:
+        """Return the parameters of the request, and how they came."""
         web_request[PARAMETERS] = params
-        if not is_pushed(params):
-            return params, ""
-        return await self.pushed.find(params), params["request_uri"]
+        if is_pushed(params):
+            return await self.pushed.find(params)
+        if not params.get("request"):
+            return params, NO_EXTRAS
+        try:
+            return await self.objects.open(params), Extras(signed=True)
+        except OAuthError:
+            # The client shall hear of it, if what stands beside says where it is.
+            with suppress(Refusal):
+                beside = {k: v for k, v in params.items() if k != "request"}
+                await self.requests.receive(
+                    web_request,
+                    beside,
+                    connector_id="",
+                    unknown_client=WrongRequest("Invalid client_id provided."),
+                )
+            raise
 
-    async def _back(self, web_request: web.Request, flow_id: str) -> web.StreamResponse:
-        """Let the end user choose again: the same request, no connector yet."""
+    async def _under_way(
+        self, web_request: web.Request, query: Mapping[str, str]
+    ) -> Flow:
+        """Return the flow that a link on our list of connectors goes on with.
+
+        All that the link may say is whether the end user chooses an account.
+        """
+        flow = await self._begun(web_request, query[FLOW])
+        web_request[PARAMETERS] = {FLOW: flow.request.id}
+        prompt = query.get("prompt", flow.request.prompt)
+        if {*prompt.split()} ^ {*flow.request.prompt.split()} <= {CHOOSE}:
+            request = attrs.evolve(flow.request, prompt=prompt)
+            flow = attrs.evolve(flow, request=request)
+        return flow
+
+    async def _begun(self, web_request: web.Request, flow_id: str) -> Flow:
         flow = await self.flows.begun(web_request, flow_id)
         if flow.request.logged_in:
             raise WrongRequest("This login is complete already. Please start again.")
-        flow = chosen_for(flow, "")
+        return flow
+
+    async def _back(self, web_request: web.Request, flow_id: str) -> web.StreamResponse:
+        """Let the end user choose again: the same request, no connector yet."""
+        flow = chosen_for(await self._begun(web_request, flow_id), "")
         if self.sessions:
             flow = choosing(flow)
         web_request[PARAMETERS] = self.requests.parameters_of(flow)

@@ -14,8 +14,8 @@ import attrs
 from aiohttp import hdrs, web
 
 from ...errors import InvalidRequest, NotFound, WrongRequest
+from ...oauth2.extras import Extras
 from ...oauth2.ids import is_id, new_id
-from ...oauth2.prompts import CHOOSE
 from ...storage import Client, Collections, ParkedForm
 from ..audit import Audit
 from ..channels import answer_json, read_form
@@ -23,12 +23,16 @@ from ..clients import Clients
 from ..guard import Guard
 from ..middleware import ADDRESS
 from .request import AuthorizationRequests
+from .request_objects import RequestObjects
 
 #: What the references begin with (RFC 9126 section 2.2).
 REQUEST_URI = "urn:ietf:params:oauth:request_uri:"
 
 #: So long may the browser take until somebody has chosen where to log in.
 LIFETIME = timedelta(minutes=10)
+
+# No parameter of anybody's begins like this.
+_SIGNED = " signed"
 
 _GONE = (
     "This authorization request has expired, or was used before. "
@@ -50,17 +54,20 @@ class PushedRequests:
     storage: Collections
     now: Callable[[], datetime]
 
-    async def keep(self, params: Mapping[str, str]) -> str:
+    async def keep(self, params: Mapping[str, str], *, signed: bool) -> str:
         """Store the parameters of a request; return its ``request_uri``."""
-        form = ParkedForm(new_id(), params, self.now() + LIFETIME)
+        fields = {**params, _SIGNED: "yes"} if signed else params
+        form = ParkedForm(new_id(), fields, self.now() + LIFETIME)
         await self.storage.parked_forms.create(form)
         return REQUEST_URI + form.id
 
-    async def find(self, brought: Mapping[str, str]) -> Mapping[str, str]:
+    async def find(
+        self, brought: Mapping[str, str]
+    ) -> tuple[Mapping[str, str], Extras]:
         """Return the parameters that the ``request_uri`` of *brought* stands for.
 
-        Nothing else that the browser brings counts (RFC 9126 section 4), but for which
-        account the end user chooses.  Raises ``WrongRequest``.
+        Nothing else that the browser brings counts (RFC 9126 section 4).  Raises
+        ``WrongRequest``.
         """
         form_id = brought["request_uri"].removeprefix(REQUEST_URI)
         form = await self.storage.parked_forms.find(form_id) if is_id(form_id) else None
@@ -68,7 +75,8 @@ class PushedRequests:
             raise WrongRequest(_GONE)
         if form.fields.get("client_id") != brought.get("client_id"):
             raise WrongRequest(_GONE)
-        return {**form.fields, **_choice(form.fields, brought)}
+        signed = _SIGNED in form.fields
+        return form.fields, Extras(request_uri=brought["request_uri"], signed=signed)
 
 
 async def forget(collections: Collections, request_uri: str) -> None:
@@ -79,14 +87,6 @@ async def forget(collections: Collections, request_uri: str) -> None:
         return
 
 
-def _choice(pushed: Mapping[str, str], brought: Mapping[str, str]) -> dict[str, str]:
-    """Return the ``prompt`` of a link on our page, if it only chooses an account."""
-    asked, now = pushed.get("prompt", "").split(), brought.get("prompt", "").split()
-    if "prompt" in brought and {*asked} ^ {*now} <= {CHOOSE}:
-        return {"prompt": brought["prompt"]}
-    return {}
-
-
 @attrs.frozen(eq=False)
 class PushedAuthorizationEndpoint:
     """RFC 9126 section 2.  ``guard`` counts what clients without a secret store."""
@@ -95,6 +95,7 @@ class PushedAuthorizationEndpoint:
 
     clients: Clients
     requests: AuthorizationRequests
+    objects: RequestObjects
     pushed: PushedRequests
     guard: Guard
     audit: Audit
@@ -111,15 +112,17 @@ class PushedAuthorizationEndpoint:
             raise InvalidRequest("A pushed request cannot refer to another.")
         params = {name: value for name, value in form.items() if name not in _PROOF}
         params["client_id"] = client.id
+        asked = await self.objects.open(params) if params.get("request") else params
         await self.requests.receive(
             request,
-            params,
-            connector_id=params.get("connector_id", ""),
+            asked,
+            connector_id=asked.get("connector_id", ""),
             unknown_client=WrongRequest("Invalid client_id provided."),
-            pushed=REQUEST_URI,
+            how=Extras(request_uri=REQUEST_URI, signed=asked is not params),
         )
         self._count(request, client)
-        request_uri = await self.pushed.keep(params)
+        # Checked now, it need not be fresh when the browser comes.
+        request_uri = await self.pushed.keep(asked, signed=asked is not params)
         self.audit.record("request pushed", client_id=client.id)
         return answer_json(
             {

@@ -19,14 +19,13 @@ from ...errors import (
     NotFound,
     PageRefusal,
     RegistrationNotSupported,
-    RequestNotSupported,
     RequestUriNotSupported,
     WrongRequest,
 )
 from ...oauth2 import pkce, prompts, redirect_uris, response_types, scopes
+from ...oauth2.client_metadata import ClientMetadata
 from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.ids import new_id
-from ...oauth2.prompts import CHOOSE
 from ...oauth2.redirect_uris import DEVICE_CALLBACK
 from ...oauth2.words import quote, quote_all
 from ...storage import AuthRequest, Client, metadata_of
@@ -67,12 +66,12 @@ class AuthorizationRequests:
         *,
         connector_id: str,
         unknown_client: PageRefusal,
-        pushed: str = "",
+        how: Extras = NO_EXTRAS,
     ) -> Flow:
         """Check *params*; return the flow they begin, to *connector_id* if it is given.
 
-        *unknown_client* is raised if there is no such client; *pushed* is what refers
-        to *params*, if the client has pushed them.
+        *unknown_client* is raised if there is no such client; *how* says whether the
+        client has pushed or signed them.
         """
         client = await self._client(params, unknown_client)
         redirect_uri = self._redirect_uri(client, params)
@@ -87,11 +86,8 @@ class AuthorizationRequests:
             self.challenge_methods,
         )
         at_device = redirect_uri == self.issuer.path(DEVICE_CALLBACK)
-        if not (pushed or at_device) and (
-            self.require_pushed
-            or metadata_of(client).require_pushed_authorization_requests
-        ):
-            raise InvalidRequest("The request must be pushed (RFC 9126).")
+        if not at_device:
+            self._check_way(metadata_of(client), how)
         required = self.require_pkce or (self.strict and client.public)
         # Our own device pages take the code; the device proves its own challenge.
         if required and not at_device and not challenge.code_challenge:
@@ -130,25 +126,26 @@ class AuthorizationRequests:
             client,
             hint=self.hints.read(id_token_hint).subject if id_token_hint else "",
             login_hint=login_hint if len(login_hint) <= _LONGEST_LOGIN_HINT else "",
-            extras=Extras(request_uri=pushed) if pushed else NO_EXTRAS,
+            extras=how,
         )
 
     def parameters_of(self, flow: Flow) -> dict[str, str]:
         """Return the parameters that make the request of *flow* again."""
-        if flow.extras.request_uri:
-            found = {
-                "client_id": flow.client.id,
-                "request_uri": flow.extras.request_uri,
-            }
-            if CHOOSE in flow.request.prompt.split():
-                found["prompt"] = flow.request.prompt
-            return found
         found = parameters_of(flow.request)
         if flow.hint:
             found["id_token_hint"] = self.hints.keep(flow.hint)
         if flow.login_hint:
             found["login_hint"] = flow.login_hint
         return found
+
+    def _check_way(self, metadata: ClientMetadata, how: Extras) -> None:
+        """Refuse a request that came another way than the client has to take."""
+        if not how.request_uri and (
+            self.require_pushed or metadata.require_pushed_authorization_requests
+        ):
+            raise InvalidRequest("The request must be pushed (RFC 9126).")
+        if metadata.require_signed_request_object and not how.signed:
+            raise InvalidRequest("The request must be signed (RFC 9101).")
 
     async def _client(
         self, params: Mapping[str, str], unknown_client: PageRefusal
@@ -202,8 +199,6 @@ def parameters_of(request: AuthRequest) -> dict[str, str]:
 
 def _check_unsupported(params: Mapping[str, str]) -> None:
     # OpenID Connect Core section 6: what is not supported is refused, not ignored.
-    if params.get("request"):
-        raise RequestNotSupported("Server does not support request parameter.")
     if params.get("request_uri"):
         raise RequestUriNotSupported("Server does not support request_uri parameter.")
     if params.get("registration"):

@@ -16,7 +16,10 @@ from ..connectors import Connectors, Listed
 from ..pages import Pages
 from ..policy import Policy
 from ..urls import Issuer
-from .flow import PARAMETERS, Flow, Passed, Step
+from .flow import PARAMETERS, Flow, Flows, Passed, Step
+
+#: What names a flow in links that must not tell its parameters.
+FLOW = "flow"
 
 
 @attrs.frozen
@@ -34,6 +37,7 @@ class Choice:
 class SelectConnector(Step):
     """Passes a flow that names its connector, or that has only one to go to."""
 
+    flows: Flows
     connectors: Connectors
     policy: Policy
     pages: Pages
@@ -63,13 +67,17 @@ class SelectConnector(Step):
             return chosen_for(flow, offered[0].id)
         if flow.silent:
             raise LoginRequired("The end user would have to choose how to log in.")
-        return self._page(web_request, flow, offered)
+        page = self._page(web_request, flow, offered)
+        if flow.extras.sealed:
+            await self.flows.carry(web_request, flow, page)
+        return page
 
     def _page(
         self, web_request: web.Request, flow: Flow, offered: list[Listed]
     ) -> web.Response:
         asked: Mapping[str, str] = web_request[PARAMETERS]
-        params = dict(asked)
+        # The client's own affairs are not for our links to tell.
+        params = {FLOW: flow.request.id} if flow.extras.sealed else dict(asked)
         here = f"{self.issuer.path('/auth')}?{urlencode(params)}"
         account = self._account(flow, params) if flow.user is not None else {}
         if account:
