@@ -49,6 +49,7 @@ LAYERS = [
         "dexcore.server.urls",
     ),
     (
+        "dexcore.server.client_assertions",
         "dexcore.server.client_keys",
         "dexcore.server.clients",
         "dexcore.server.connectors",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import pathlib
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,7 +14,7 @@ from ..storage import Client, Password
 from .convert import Structurer, log
 from .document import Items, Mark, Section, parse
 from .environment import expand_section
-from .findings import Findings
+from .findings import Findings, Path
 from .flags import Flags
 from .model import (
     CLIENT_CREDENTIALS,
@@ -140,7 +140,7 @@ def _logged(reading: Reading) -> Config:
 
 def _text(name: str) -> str:
     try:
-        return Path(name).read_bytes().decode("utf-8-sig")
+        return pathlib.Path(name).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = error.object[: error.start]
         at = Position(name, before.count(b"\n") + 1, len(before) - before.rfind(b"\n"))
@@ -206,11 +206,12 @@ def _structurer(environ: Mapping[str, str]) -> Structurer:
     def report(section: Section) -> Reporter:
         found = Findings(section, structurer.problems, structurer.broken)
         return Reporter(
-            lambda key, message, remedy: found.error((key,), message, remedy),
-            lambda key, message, remedy: found.warn((key,), message, remedy),
+            lambda key, message, remedy: found.error(_path(key), message, remedy),
+            lambda key, message, remedy: found.warn(_path(key), message, remedy),
         )
 
     def client(value: Any, _: type[Client]) -> Client:
+        _read_strictly(value, "metadata")
         written = structurer.structure(value, StaticClient)
         return client_of(written, environ, report(value))
 
@@ -220,6 +221,21 @@ def _structurer(environ: Mapping[str, str]) -> Structurer:
 
     structurer.hooks |= {Client: client, Password: password}
     return structurer
+
+
+def _path(key: str) -> Path:
+    return tuple(key.split("."))
+
+
+def _read_strictly(value: Any, name: str) -> None:
+    """Make unknown keys errors in the section *name* of *value*, if it has one.
+
+    What dex does not know nobody has written by mistake for years.
+    """
+    if isinstance(value, Section) and (key := value.find(name)) is not None:
+        section = value[key]
+        if isinstance(section, Section):
+            section.strict = True
 
 
 # — Defaults that depend on others -----------------------------------------------------

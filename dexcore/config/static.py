@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from ..oauth2.client_metadata import NO_METADATA
+from ..oauth2.client_metadata import NO_METADATA, PRIVATE_KEY_JWT
 from ..passwords import CostOutOfRange, MalformedHash, check
 from ..storage import Client, DescribedClient, Password
+from .client_metadata import check_metadata
 from .model import StaticClient, StaticPassword
 
 _MAKE_A_HASH = "Make one with: htpasswd -bnBC 10 '' PASSWORD | tr -d ':'."
 
-#: Reports something about a key of a section: key, message, remedy.
+#: Reports something about a key of a section (dots lead deeper): key, message, remedy.
 Report = Callable[[str, str, str], None]
 
 
@@ -48,6 +49,7 @@ def client_of(
     metadata = fields.pop("metadata")
     if metadata == NO_METADATA:
         return Client(**fields)
+    check_metadata(written, report.error)
     return DescribedClient(**fields, metadata=metadata)
 
 
@@ -100,13 +102,17 @@ def _client_secret(
         )
     elif written.secret_env:
         return _variable(written.secret_env, "secretEnv", environ, report)
-    elif not written.secret and not written.public:
+    elif not (written.secret or written.public or _has_keys(written)):
         report.error(
             "secret",
             "a client that is not public needs a secret",
             'Add "secret: …", "secretEnv: VARIABLE" or "public: true".',
         )
     return written.secret
+
+
+def _has_keys(written: StaticClient) -> bool:
+    return written.metadata.token_endpoint_auth_method == PRIVATE_KEY_JWT
 
 
 def _variable(name: str, key: str, environ: Mapping[str, str], report: Reporter) -> str:

@@ -50,6 +50,7 @@ __all__ = [
     "generate",
     "jwk_of_pem",
     "left_half_hash",
+    "load_strictly",
     "public",
     "thumbprint",
     "verify_with_jwks",

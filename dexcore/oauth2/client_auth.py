@@ -1,4 +1,4 @@
-"""How a client proves who it is (RFC 6749 section 2.3)."""
+"""How a client says who it is, and with what proof (RFC 6749 section 2.3)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ from typing import Literal, Protocol
 import attrs
 
 from ..errors import InvalidClient, InvalidRequest
+from ..jose import b64decode, load_strictly
+from .client_metadata import PRIVATE_KEY_JWT
 from .forms import decode
 
-__all__ = ["Credentials", "check_secret", "credentials"]
+__all__ = ["ASSERTION_TYPE", "Credentials", "check_secret", "credentials"]
 
-Method = Literal["client_secret_basic", "client_secret_post", "none"]
+Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
+
+#: RFC 7523 section 2.2.
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 @attrs.frozen
@@ -24,12 +29,13 @@ class Credentials:
     """Who a client says it is, and its proof.
 
     ``method`` is named as in OpenID Connect Core section 9; ``secret`` is ``None`` if
-    it sent none.
+    it sent none, ``assertion`` a JWS that nobody has looked at.
     """
 
     client_id: str
     secret: str | None = attrs.field(repr=False)
     method: Method
+    assertion: str = attrs.field(default="", repr=False)
 
 
 class RegisteredClient(Protocol):
@@ -53,6 +59,8 @@ def credentials(
     there is nothing.
     """
     client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
+    if "client_assertion" in form or "client_assertion_type" in form:
+        return _asserted(authorization_header, form)
     basic = _basic(authorization_header)
     if basic is not None:
         # RFC 6749 section 2.3 allows one method in a request.  The Python client of
@@ -67,6 +75,30 @@ def credentials(
     if not secret:
         return Credentials(client_id, None, "none")
     return Credentials(client_id, secret, "client_secret_post")
+
+
+def _asserted(header: str | None, form: Mapping[str, str]) -> Credentials:
+    """Return the client an assertion is about (RFC 7521 section 4.2)."""
+    if form.get("client_assertion_type") != ASSERTION_TYPE:
+        raise InvalidRequest(f"client_assertion_type must be {ASSERTION_TYPE}.")
+    # RFC 7521 section 4.2: not with more than one method.
+    if form.get("client_secret") or _basic(header) is not None:
+        raise InvalidRequest("The client authenticates in two ways at once.")
+    assertion = form.get("client_assertion", "")
+    subject = _subject(assertion)
+    if not subject or form.get("client_id", subject) != subject:
+        raise InvalidClient("Invalid client credentials.")
+    return Credentials(subject, None, PRIVATE_KEY_JWT, assertion)
+
+
+def _subject(assertion: str) -> str:
+    """Return whom *assertion* says it is about; its signature comes later."""
+    parts = assertion.split(".", 3)
+    try:
+        subject = load_strictly(b64decode(parts[1])).get("sub")
+    except (IndexError, ValueError, RecursionError):
+        return ""
+    return subject if isinstance(subject, str) else ""
 
 
 def check_secret(client: RegisteredClient, proof: Credentials) -> bool:

@@ -7,7 +7,7 @@ that register themselves, and for those that publish a document about themselves
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import attrs
@@ -24,7 +24,7 @@ __all__ = [
     "may_be_fetched",
 ]
 
-PRIVATE_KEY_JWT = "private_key_jwt"
+PRIVATE_KEY_JWT: Final = "private_key_jwt"
 
 #: How clients may prove themselves (OpenID Connect Core section 9).
 AUTH_METHODS = ("client_secret_basic", "client_secret_post", PRIVATE_KEY_JWT, "none")

@@ -10,7 +10,8 @@ from ..errors import InvalidClient, InvalidScope, NotFound
 from ..oauth2.client_auth import check_secret, credentials
 from ..oauth2.scopes import audiences
 from ..oauth2.words import quote_all
-from ..storage import Client, Collections
+from ..storage import Client, Collections, metadata_of
+from .client_assertions import ClientAssertions
 
 _WRONG = "Invalid client credentials."
 
@@ -20,6 +21,7 @@ class Clients:
     """Finds clients; the ones of the configuration file cost no query."""
 
     storage: Collections
+    assertions: ClientAssertions
 
     async def get(self, client_id: str) -> Client:
         """Return the client; raise ``NotFound``."""
@@ -40,7 +42,12 @@ class Clients:
             client = await self.get(proof.client_id)
         except NotFound:
             raise InvalidClient(_WRONG) from None
-        if not check_secret(client, proof) or (
+        method = metadata_of(client).token_endpoint_auth_method
+        if method and method != proof.method:
+            raise InvalidClient(_WRONG)
+        if proof.assertion:
+            await self.assertions.check(client, proof.assertion)
+        elif not check_secret(client, proof) or (
             not public and client.public and not client.secret
         ):
             raise InvalidClient(_WRONG)

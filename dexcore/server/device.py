@@ -66,7 +66,7 @@ class DeviceAuthorizationEndpoint:
             form.get("code_challenge_method", ""),
             self.challenge_methods,
         )
-        if not client.secret:
+        if client.public and not client.secret:
             self.strangers.check(request.get(ADDRESS) or "")
         begun = await self.devices.begin(client, asked, challenge)
         self.audit.record("device code issued", client_id=client.id, scopes=asked)

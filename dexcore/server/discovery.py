@@ -15,6 +15,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from ..jose import ALGORITHMS, KeySet
+from ..oauth2.client_metadata import AUTH_METHODS
 from ..oauth2.grant_types import DEVICE_CODE
 from ..oauth2.prompts import PROMPTS
 from ..signer import JWKS_MAX_AGE, Signer
@@ -59,7 +60,6 @@ class Discovery:
     def describe(self) -> dict[str, Any]:
         """Return the discovery document."""
         url = self.issuer.absolute
-        client_auth = ["client_secret_basic", "client_secret_post"]
         return {
             "issuer": self.issuer.url,
             "authorization_endpoint": url("/auth"),
@@ -87,9 +87,7 @@ class Discovery:
                 "offline_access",
                 "federated:id",
             ],
-            "token_endpoint_auth_methods_supported": [*client_auth, "none"],
-            "introspection_endpoint_auth_methods_supported": client_auth,
-            "revocation_endpoint_auth_methods_supported": [*client_auth, "none"],
+            **_client_authentication(),
             "claims_supported": [
                 "iss",
                 "sub",
@@ -143,3 +141,16 @@ class Discovery:
             return {}
         url = self.issuer.absolute("/device/code")
         return {"device_authorization_endpoint": url}
+
+
+def _client_authentication() -> dict[str, list[str]]:
+    """Return how clients prove themselves (RFC 8414 section 2)."""
+    found: dict[str, list[str]] = {}
+    for endpoint in ("token", "introspection", "revocation"):
+        methods = [name for name in AUTH_METHODS if name != "none"]
+        if endpoint != "introspection":
+            methods.append("none")
+        found[f"{endpoint}_endpoint_auth_methods_supported"] = methods
+        name = f"{endpoint}_endpoint_auth_signing_alg_values_supported"
+        found[name] = [*ALGORITHMS]
+    return found

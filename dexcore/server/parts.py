@@ -22,6 +22,7 @@ from ..storage import Connector as ConnectorRecord
 from ..storage import Storage, StorageContext
 from ..storage.static import overlay
 from .audit import Audit
+from .client_assertions import ClientAssertions
 from .client_keys import ClientKeys
 from .clients import Clients
 from .connectors import Connectors
@@ -94,13 +95,15 @@ async def open_parts(
     signups = await _open_signups(config, plugins, storage, passwords, stack)
     client_keys = ClientKeys(_ids(config))
     stack.push_async_callback(client_keys.close)
+    strict = config.compat == "strict"
+    assertions = ClientAssertions.of(client_keys, storage, issuer, now, strict=strict)
     return Parts(
         config=config,
         issuer=issuer,
         storage=storage,
         signer=signer,
         connectors=connectors,
-        clients=Clients(storage),
+        clients=Clients(storage, assertions),
         client_keys=client_keys,
         pages=pages,
         passwords=passwords,
