@@ -33,7 +33,8 @@ from ..errors import (
     UpstreamUnavailable,
 )
 from ..oauth2.forms import parse_form, parse_query
-from ..oauth2.redirect_uris import add_parameters
+from ..oauth2.redirect_uris import add_fragment, add_parameters
+from ..oauth2.response_modes import FORM_POST, FRAGMENT, QUERY
 from .middleware import REQUEST_ID, hung_up
 from .pages import Pages
 
@@ -59,15 +60,32 @@ _RETRY = {"Retry-After": "5"}
 
 @attrs.frozen
 class ReplyTo:
-    """A redirect URI we have checked, and the state that must go with it."""
+    """A redirect URI we have checked, and what must go with every answer to it.
+
+    ``issuer`` tells the client whose answer it is (RFC 9207); ``mode`` is how it gets
+    there: success and refusal alike.
+    """
 
     redirect_uri: str
     state: str
+    issuer: str
+    mode: str = QUERY
 
-    def redirect(self, parameters: Mapping[str, str]) -> web.Response:
-        """Send the browser to the client with *parameters* and the state."""
-        target = add_parameters(self.redirect_uri, {**parameters, "state": self.state})
-        return see_other(target)
+    def send(
+        self, parameters: Mapping[str, str], pages: Pages, path: str
+    ) -> web.Response:
+        """Let the browser bring *parameters* to the client, with state and issuer.
+
+        *path* is that of the request, for the page that a form needs.
+        """
+        whole = {**parameters, "state": self.state, "iss": self.issuer}
+        if self.mode == FORM_POST:
+            return pages.render(
+                "form_post.html", path, url=self.redirect_uri, fields=whole
+            )
+        if self.mode == FRAGMENT:
+            return see_other(add_fragment(self.redirect_uri, whole))
+        return see_other(add_parameters(self.redirect_uri, whole))
 
 
 REPLY_TO: web.RequestKey[ReplyTo] = web.RequestKey("reply_to", ReplyTo)
@@ -161,7 +179,7 @@ class Channels:
             "authorization request refused",
             extra={"fields": refusal.parameters()},
         )
-        return reply_to.redirect(refusal.parameters())
+        return reply_to.send(refusal.parameters(), self.pages, request.path)
 
     def page(self, request: web.Request, error: Exception) -> web.Response:
         """Tell a person, and the log, what went wrong."""

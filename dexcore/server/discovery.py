@@ -18,6 +18,7 @@ from ..jose import ALGORITHMS, KeySet
 from ..oauth2.client_metadata import AUTH_METHODS
 from ..oauth2.grant_types import DEVICE_CODE
 from ..oauth2.prompts import PROMPTS
+from ..oauth2.response_modes import MODES
 from ..signer import JWKS_MAX_AGE, Signer
 from .urls import Issuer
 
@@ -73,7 +74,7 @@ class Discovery:
             **self._sessions(),
             "grant_types_supported": sorted(self.grant_types),
             "response_types_supported": sorted(self.response_types),
-            "response_modes_supported": ["query"],
+            **self._responses(),
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": list(
                 self.signer.key_set.algorithms
@@ -109,6 +110,13 @@ class Discovery:
             "request_object_signing_alg_values_supported": [*ALGORITHMS, "none"],
             "request_uri_parameter_supported": False,
             "claims_parameter_supported": False,
+        }
+
+    def _responses(self) -> dict[str, Any]:
+        # RFC 9207 section 3; OpenID Connect Discovery section 3.
+        return {
+            "response_modes_supported": list(MODES),
+            "authorization_response_iss_parameter_supported": True,
         }
 
     def _sessions(self) -> dict[str, Any]:

@@ -139,9 +139,19 @@ class Answer:
 
     @property
     def params(self):
-        """The parameters that go to the client with this redirect."""
-        query = parse_qs(urlsplit(self.location).query, keep_blank_values=True)
-        return {name: values[0] for name, values in query.items()}
+        """The parameters that go to the client, whichever way."""
+        if "Location" not in self.headers:
+            return self.forms[0]["fields"]
+        parts = urlsplit(self.location)
+        found = parse_qs(parts.fragment or parts.query, keep_blank_values=True)
+        return {name: values[0] for name, values in found.items()}
+
+    @property
+    def mode(self):
+        """The ``response_mode`` by which they go."""
+        if "Location" not in self.headers:
+            return "form_post"
+        return "fragment" if urlsplit(self.location).fragment else "query"
 
     @property
     def forms(self):

@@ -242,6 +242,7 @@ async def test_somebody_else_who_logs_in_satisfies_no_hint(
         "error": "login_required",
         "error_description": "Somebody else has logged in than id_token_hint names.",
         "state": state,
+        "iss": world.issuer,
     }
     stored = await world.storage.auth_sessions.list()
     assert [each.connector_id for each in stored] == (["two"] if sessions else [])

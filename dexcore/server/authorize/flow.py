@@ -29,6 +29,7 @@ from ...errors import (
     WrongRequest,
 )
 from ...jose import b64decode, b64encode
+from ...oauth2 import response_modes
 from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.ids import is_id, new_hmac_key
 from ...oauth2.subjects import step_mac
@@ -161,13 +162,12 @@ class Flows:
         if plain.startswith(_STORED):
             return await self._stored(web_request, flow_id, plain)
         request, beside = _unpack(flow_id, plain)
-        flow = await self._ready(web_request, request, stored=False)
         if not beside:
-            return flow
-        hint, login_hint, extras = beside
-        return attrs.evolve(
-            flow, hint=hint, login_hint=login_hint, extras=Extras.unpack(extras)
-        )
+            return await self._ready(web_request, request, NO_EXTRAS, stored=False)
+        hint, login_hint, packed = beside
+        extras = Extras.unpack(packed)
+        flow = await self._ready(web_request, request, extras, stored=False)
+        return attrs.evolve(flow, hint=hint, login_hint=login_hint)
 
     def carries(self, web_request: web.Request, flow_id: str) -> bool:
         """Return whether the browser sent the cookie of flow *flow_id*."""
@@ -223,8 +223,18 @@ class Flows:
 
     # — how ----------------------------------------------------------------------------
 
+    def reply_to(self, request: AuthRequest, extras: Extras) -> ReplyTo:
+        """Return where the answer to *request* goes, and how."""
+        mode = extras.response_mode or response_modes.default(request.response_types)
+        return ReplyTo(request.redirect_uri, request.state, self.issuer.url, mode)
+
     async def _ready(
-        self, web_request: web.Request, request: AuthRequest, *, stored: bool
+        self,
+        web_request: web.Request,
+        request: AuthRequest,
+        extras: Extras,
+        *,
+        stored: bool,
     ) -> Flow:
         if request.expiry < self.now():
             raise WrongRequest("User session has expired.")
@@ -233,8 +243,8 @@ class Flows:
         except NotFound:
             raise WrongRequest("The application does not exist any more.") from None
         # RFC 6749 section 4.1.2.1: from here on a refusal goes back to the client.
-        web_request[REPLY_TO] = ReplyTo(request.redirect_uri, request.state)
-        return Flow(request, client, stored)
+        web_request[REPLY_TO] = self.reply_to(request, extras)
+        return Flow(request, client, stored, extras=extras)
 
     async def _store(self, flow: Flow) -> Flow:
         """Store the flow, or what has become of it since it was read."""
@@ -276,8 +286,8 @@ class Flows:
                 extras = (await self.storage.supplements.get(flow_id)).extras
         except NotFound:
             raise WrongRequest(_EXPIRED) from None
-        flow = await self._ready(web_request, request, stored=True)
-        return attrs.evolve(flow, hint=hint, login_hint=login_hint, extras=extras)
+        flow = await self._ready(web_request, request, extras, stored=True)
+        return attrs.evolve(flow, hint=hint, login_hint=login_hint)
 
     def _mac(self, request: AuthRequest, path: str) -> str:
         return step_mac(request.hmac_key, request.id, f"step:{path.lstrip('/')}")

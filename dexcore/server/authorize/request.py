@@ -22,7 +22,14 @@ from ...errors import (
     RequestUriNotSupported,
     WrongRequest,
 )
-from ...oauth2 import pkce, prompts, redirect_uris, response_types, scopes
+from ...oauth2 import (
+    pkce,
+    prompts,
+    redirect_uris,
+    response_modes,
+    response_types,
+    scopes,
+)
 from ...oauth2.client_metadata import ClientMetadata
 from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.ids import new_id
@@ -76,10 +83,14 @@ class AuthorizationRequests:
         client = await self._client(params, unknown_client)
         redirect_uri = self._redirect_uri(client, params)
         state = params.get("state", "")
+        asked_types = params.get("response_type", "").split()
+        asked_mode = params.get("response_mode", "")
+        mode = response_modes.effective(asked_mode, asked_types)
         # RFC 6749 section 4.1.2.1: from here on a refusal goes back to the client.
-        web_request[REPLY_TO] = ReplyTo(redirect_uri, state)
+        web_request[REPLY_TO] = ReplyTo(redirect_uri, state, self.issuer.url, mode)
 
         _check_unsupported(params)
+        response_modes.check(asked_mode, asked_types)
         challenge = pkce.check_challenge(
             params.get("code_challenge", ""),
             params.get("code_challenge_method", ""),
@@ -126,7 +137,9 @@ class AuthorizationRequests:
             client,
             hint=self.hints.read(id_token_hint).subject if id_token_hint else "",
             login_hint=login_hint if len(login_hint) <= _LONGEST_LOGIN_HINT else "",
-            extras=how,
+            extras=how
+            if mode == response_modes.default(types)
+            else attrs.evolve(how, response_mode=mode),
         )
 
     def parameters_of(self, flow: Flow) -> dict[str, str]:
@@ -136,6 +149,8 @@ class AuthorizationRequests:
             found["id_token_hint"] = self.hints.keep(flow.hint)
         if flow.login_hint:
             found["login_hint"] = flow.login_hint
+        if flow.extras.response_mode:
+            found["response_mode"] = flow.extras.response_mode
         return found
 
     def _check_way(self, metadata: ClientMetadata, how: Extras) -> None:
@@ -205,9 +220,6 @@ def _check_unsupported(params: Mapping[str, str]) -> None:
         raise RegistrationNotSupported(
             "Server does not support registration parameter."
         )
-    mode = params.get("response_mode", "")
-    if mode not in ("", "query"):
-        raise InvalidRequest(f"Unsupported response_mode {quote(mode)}.")
     for name, value in params.items():
         if len(value) > MOST_STATE:
             raise InvalidRequest(f"The parameter {quote(name)} is too long.")

@@ -16,7 +16,6 @@ from ...oauth2.ids import is_supplemented, new_id
 from ...oauth2.redirect_uris import OOB
 from ...storage import AuthCode, Collections, Storage, Supplement
 from ..audit import Audit
-from ..channels import ReplyTo
 from ..pages import Pages
 from ..sessions.sessions import Sessions
 from .flow import Flow, Flows
@@ -54,7 +53,7 @@ class AuthorizationResponse:
             connector_id=code.connector_id,
             user_id=code.claims.user_id,
         )
-        response = self._deliver(flow, code)
+        response = self._deliver(web_request, flow, code)
         self.flows.finish(response, flow)
         return response
 
@@ -96,13 +95,16 @@ class AuthorizationResponse:
             raise LoginRequired("The session has ended.")
         return ""
 
-    def _deliver(self, flow: Flow, code: AuthCode) -> web.Response:
+    def _deliver(
+        self, web_request: web.Request, flow: Flow, code: AuthCode
+    ) -> web.Response:
         request = flow.request
         if request.redirect_uri == OOB:
             return self.pages.render(
                 "oob.html", self.flows.issuer.path("/approval"), code=code.id
             )
-        return ReplyTo(request.redirect_uri, request.state).redirect({"code": code.id})
+        reply_to = self.flows.reply_to(request, flow.extras)
+        return reply_to.send({"code": code.id}, self.pages, web_request.path)
 
 
 def _complete(
@@ -115,6 +117,8 @@ def _complete(
                 await collections.auth_requests.take(flow.request.id)
             except NotFound:
                 raise WrongRequest("User session error.") from None
+            if flow.extras != NO_EXTRAS:
+                await _drop_supplement(collections, flow.request.id)
         if sessions is not None and code.session_id:
             try:
                 await collections.auth_sessions.update(
@@ -133,3 +137,10 @@ def _complete(
             await forget(collections, flow.extras.request_uri)
 
     return complete
+
+
+async def _drop_supplement(collections: Collections, request_id: str) -> None:
+    try:
+        await collections.supplements.delete(request_id)
+    except NotFound:
+        return
