@@ -14,21 +14,26 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+import uuid
 import warnings
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trustme
 
 from dexcore.config import structure
 from dexcore.connector import ConnectorContext
 from dexcore.storage import Collections
+from dexcore.testing.journey import Journey
+from dexcore.testing.serving import CLIENT_SECRET
 
 with warnings.catch_warnings():
     # ldap3 2.9.1, its last release, imports what pyasn1 has renamed.
@@ -474,6 +479,76 @@ def samba(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samba]:
                 shutil.rmtree(place)
 
 
+@attrs.frozen
+class Person:
+    """Somebody in Active Directory, and three groups around them.
+
+    Nobody else uses them: of ``team``, ``section`` and ``company`` each is in the next.
+    """
+
+    server: Samba
+    name: str
+
+    password = "Foo!12345"
+
+    @property
+    def dn(self) -> str:
+        """The name of their entry."""
+        return f"CN={self.name},{AD_USERS}"
+
+    @property
+    def upn(self) -> str:
+        """What they may log in with elsewhere."""
+        return f"{self.name}@ad.example.org"
+
+    def group(self, name: str) -> str:
+        """The name of one of their groups."""
+        return f"{self.name}-{name}"
+
+    def create(self) -> None:
+        """Come, and be in a team."""
+        self.create_again()
+        inner = self.dn
+        for each in ("team", "section", "company"):
+            dn = f"CN={self.group(each)},{AD_USERS}"
+            self.server.modify(
+                f"dn: {dn}\nchangetype: add\nobjectClass: group\n"
+                f"sAMAccountName: {self.group(each)}\nmember: {inner}\n"
+            )
+            inner = dn
+
+    def create_again(self) -> None:
+        """Come, without a group."""
+        self.server.modify(ad_user(self.name))
+
+    def set(self, **attributes: str | int) -> None:
+        """Have other values in their entry."""
+        changes = [f"replace: {key}\n{key}: {v}\n-" for key, v in attributes.items()]
+        lines = [f"dn: {self.dn}", "changetype: modify", *changes]
+        self.server.modify("\n".join(lines) + "\n")
+
+    def move(self, source: str, target: str) -> None:
+        """Leave a group and join another one."""
+        lines = [
+            f"dn: CN={self.group(group)},{AD_USERS}\nchangetype: modify\n"
+            f"{change}: member\nmember: {self.dn}\n"
+            for change, group in (("delete", source), ("add", target))
+        ]
+        self.server.modify("\n".join(lines))
+
+    def delete(self) -> None:
+        """Be gone."""
+        self.server.modify(f"dn: {self.dn}\nchangetype: delete\n")
+
+
+@pytest.fixture
+def person(samba: Samba) -> Person:
+    """Somebody of the test's own, in a domain that others use as well."""
+    made = Person(samba, f"u{uuid.uuid4().hex[:8]}")
+    made.create()
+    return made
+
+
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
     with path.open("w") as file:
@@ -623,6 +698,31 @@ def kinit() -> Callable[[str, str], object]:
         return run(program("kinit"), principal, stdin=f"{password}\n")
 
     return kinit
+
+
+@pytest.fixture
+def domain(samba: Samba, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Samba:
+    """Be in the realm of Active Directory, without a ticket."""
+    (tmp_path / "krb5.conf").write_text(AD_KRB5_CONF)
+    monkeypatch.setenv("KRB5_CONFIG", str(tmp_path / "krb5.conf"))
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path / 'ticket'}")
+    return samba
+
+
+AD_KRB5_CONF = """
+[libdefaults]
+ default_realm = AD.EXAMPLE.ORG
+ dns_lookup_kdc = false
+ dns_canonicalize_hostname = false
+ rdns = false
+ udp_preference_limit = 1
+[realms]
+ AD.EXAMPLE.ORG = {
+  kdc = 127.0.0.1:88
+ }
+[domain_realm]
+ localhost = AD.EXAMPLE.ORG
+"""
 
 
 @pytest.fixture(scope="session")
@@ -840,6 +940,26 @@ async def connect() -> Any:
     yield connect
     for each in opened:
         await each.close()
+
+
+@pytest.fixture
+def serve_app() -> Iterator[Callable[[Journey], str]]:
+    """Serve the example app, as a client of a journey; return its address."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(journey: Journey) -> str:
+            (port,) = free_ports(1)
+            url = f"http://127.0.0.1:{port}"
+            journey.add_client("example", redirect_uris=[f"{url}/callback"])
+            command = [sys.executable, str(HERE.parents[1] / "examples/example_app")]
+            command += ["--issuer", journey.issuer, "--listen", url]
+            command += ["--client-id", "example", "--client-secret", CLIENT_SECRET]
+            command += ["--redirect-uri", f"{url}/callback"]
+            place = stack.enter_context(folder("app"))
+            stack.enter_context(started(Process(place, command, answers(port))))
+            return url
+
+        yield serve
 
 
 @pytest.fixture

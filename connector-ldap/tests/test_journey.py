@@ -1,7 +1,6 @@
 """Through the whole server: from an app, over the directory, to a verified ID token."""
 
 import asyncio
-import re
 
 import pytest
 
@@ -131,70 +130,6 @@ async def test_a_directory_that_hangs_delays_nobody_else(settings, hostile, unti
             assert page.status == 503
         for browser in browsers:
             await browser.close()
-
-
-# — Kerberos, with curl ----------------------------------------------------------------
-
-
-@pytest.fixture
-def single_sign_on(settings, http_keytab, kdc, monkeypatch):
-    """Serve with Kerberos; keys are those of its section."""
-    monkeypatch.setenv("KRB5_CONFIG", kdc.env["KRB5_CONFIG"])
-
-    def single_sign_on(**keys):
-        kerberos = {"enabled": True, "keytabPath": http_keytab, **keys}
-        return Journey(ldap(settings, kerberos=kerberos))
-
-    return single_sign_on
-
-
-@pytest.fixture
-def curl(program, run_program, kdc, tmp_path):
-    """Ask with curl, as somebody who has a ticket; return headers and body."""
-
-    def curl(url, *options, who="jane"):
-        jar = str(tmp_path / "cookies")
-        command = [program("curl"), "-s", "-i", "-L", "-b", jar, "-c", jar]
-        return run_program(*command, *options, url, env=kdc.ticket(who))
-
-    return curl
-
-
-NEGOTIATE = ("--negotiate", "-u", ":", "-w", "\nlanded=%{url_effective}\n")
-
-
-def test_a_ticket_logs_in_without_a_form(single_sign_on, curl):
-    with single_sign_on(expectedRealm="EXAMPLE.ORG") as journey:
-        said = curl(journey.authorization_url(), *NEGOTIATE)
-        tokens = journey.landed(re.findall(r"landed=(.*)", said)[-1])
-        assert tokens.claims["email"] == "janedoe@example.com"
-        assert tokens.claims["groups"] == ["admins", "developers"]
-        assert journey.refresh(tokens).claims["groups"] == ["admins", "developers"]
-
-
-def test_without_a_ticket_there_is_no_form(single_sign_on, curl):
-    with single_sign_on() as journey:
-        said = curl(journey.authorization_url())
-        assert "HTTP/1.1 401" in said
-        assert re.search(r"(?im)^www-authenticate: Negotiate\r?$", said)
-        assert "<form" not in said
-
-
-def test_or_the_form_if_one_may_fall_back(single_sign_on, curl):
-    with single_sign_on(fallbackToPassword=True) as journey:
-        said = curl(journey.authorization_url())
-        assert "HTTP/1.1 401" in said
-        assert re.search(r"(?im)^www-authenticate: Negotiate\r?$", said)
-        assert 'name="password"' in said
-        # And it works: a browser without a ticket shows what comes with the challenge.
-        assert journey.log_in("jane", "foo").claims["name"] == "jane"
-
-
-def test_a_ticket_the_directory_does_not_know_is_told_no_more(single_sign_on, curl):
-    with single_sign_on(fallbackToPassword=True) as journey:
-        said = curl(journey.authorization_url(), *NEGOTIATE, who="stranger")
-        assert "HTTP/1.1 403" in said
-        assert "does not know" in said
 
 
 # — in a real browser ------------------------------------------------------------------

@@ -260,22 +260,6 @@ async def test_what_is_probably_not_meant_is_a_warning(open_kerberos, caplog):
 # — Active Directory -------------------------------------------------------------------
 
 
-@pytest.fixture
-def domain(samba, monkeypatch, tmp_path):
-    """The realm of Active Directory; jane has a ticket."""
-    conf = tmp_path / "krb5.conf"
-    conf.write_text(
-        "[libdefaults]\n default_realm = AD.EXAMPLE.ORG\n dns_lookup_kdc = false\n"
-        " dns_canonicalize_hostname = false\n rdns = false\n"
-        " udp_preference_limit = 1\n"
-        "[realms]\n AD.EXAMPLE.ORG = {\n  kdc = 127.0.0.1:88\n }\n"
-        "[domain_realm]\n localhost = AD.EXAMPLE.ORG\n"
-    )
-    monkeypatch.setenv("KRB5_CONFIG", str(conf))
-    monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path / 'jane.ticket'}")
-    return samba
-
-
 @pytest.mark.parametrize("principal", ["HTTP/localhost", "service"])
 async def test_a_ticket_of_active_directory(
     domain, connect, kinit, any_ticket, tmp_path, principal

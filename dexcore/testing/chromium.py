@@ -5,9 +5,10 @@ It needs playwright, and Chromium itself: ``apt-get install chromium``.
 
 from __future__ import annotations
 
+import os
 import re
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,7 +37,12 @@ _REFUSED = re.compile(r"Failed to load resource: .* status of 40[013] ")
 
 @asynccontextmanager
 async def chromium(
-    program: str, allowed: Sequence[str], foreign: Sequence[str] = ()
+    program: str,
+    allowed: Sequence[str],
+    foreign: Sequence[str] = (),
+    *,
+    arguments: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Callable[..., Awaitable[Page]]]:
     """Run the Chromium at *program*; what is yielded opens a page in it.
 
@@ -45,6 +51,8 @@ async def chromium(
         async with chromium(program, [journey.issuer, journey.app.url]) as open_page:
             page = await open_page(viewport=PHONE, java_script_enabled=False)
             await page.goto(journey.authorization_url())
+
+    *arguments* are more of its command line, *environ* more of its environment.
 
     In the end it raises ``AssertionError`` if a page has complained (an error of a
     script, a policy that forbade something) or asked for an address that begins with
@@ -65,7 +73,9 @@ async def chromium(
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=program, args=list(_ARGUMENTS)
+            executable_path=program,
+            args=[*_ARGUMENTS, *arguments],
+            env={**os.environ, **(environ or {})},
         )
 
         async def open_page(**options: Any) -> Page:
