@@ -21,7 +21,7 @@ import time
 import uuid
 import warnings
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,12 @@ import attrs
 import pytest
 import trustme
 
+from playwright.async_api import Locator, Page
+
 from dexcore.config import structure
 from dexcore.connector import ConnectorContext
 from dexcore.storage import Collections
+from dexcore.testing.chromium import chromium
 from dexcore.testing.journey import Journey
 from dexcore.testing.serving import CLIENT_SECRET
 
@@ -943,26 +946,6 @@ async def connect() -> Any:
 
 
 @pytest.fixture
-def serve_app() -> Iterator[Callable[[Journey], str]]:
-    """Serve the example app, as a client of a journey; return its address."""
-    with contextlib.ExitStack() as stack:
-
-        def serve(journey: Journey) -> str:
-            (port,) = free_ports(1)
-            url = f"http://127.0.0.1:{port}"
-            journey.add_client("example", redirect_uris=[f"{url}/callback"])
-            command = [sys.executable, str(HERE.parents[1] / "examples/example_app")]
-            command += ["--issuer", journey.issuer, "--listen", url]
-            command += ["--client-id", "example", "--client-secret", CLIENT_SECRET]
-            command += ["--redirect-uri", f"{url}/callback"]
-            place = stack.enter_context(folder("app"))
-            stack.enter_context(started(Process(place, command, answers(port))))
-            return url
-
-        yield serve
-
-
-@pytest.fixture
 def until() -> Callable[..., Any]:
     """Wait until something is so: ``await until(lambda: ...)``."""
 
@@ -972,3 +955,64 @@ def until() -> Callable[..., Any]:
                 await asyncio.sleep(0.01)
 
     return until
+
+
+# — The example app in a real browser --------------------------------------------------
+
+
+@attrs.frozen
+class AppPage:
+    """What somebody sees and does who logs in to the example app."""
+
+    page: Page
+
+    async def press(self, name: str) -> None:
+        """Click the only button of this *name*."""
+        await self.page.get_by_role("button", name=name, exact=True).click()
+
+    @property
+    def groups(self) -> Locator:
+        """The groups in the ID token, which the app has verified."""
+        card = self.page.locator("section").filter(has_text="Signature verified")
+        name = self.page.get_by_role("rowheader", name="groups", exact=True)
+        return card.locator("tr").filter(has=name)
+
+    @property
+    def outcome(self) -> Locator:
+        """What came of the last button."""
+        return self.page.get_by_role("status")
+
+
+@pytest.fixture
+def open_app(
+    requires_program: Callable[..., str],
+) -> Callable[..., contextlib.AbstractAsyncContextManager[AppPage]]:
+    """Open the example app in Chromium: ``async with open_app(journey) as app``.
+
+    Further arguments are those of ``dexcore.testing.chromium``.
+    """
+    browser = requires_program("chromium", install="apt-get install chromium")
+
+    @contextlib.asynccontextmanager
+    async def open_app(journey: Journey, **options: Any) -> AsyncIterator[AppPage]:
+        with _app_of(journey) as url:
+            allowed = [journey.issuer, url]
+            async with chromium(browser, allowed, **options) as open_page:
+                page = await open_page()
+                await page.goto(url)
+                yield AppPage(page)
+
+    return open_app
+
+
+@contextlib.contextmanager
+def _app_of(journey: Journey) -> Iterator[str]:
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    journey.add_client("example", redirect_uris=[f"{url}/callback"])
+    command = [sys.executable, str(HERE.parents[1] / "examples" / "example_app")]
+    command += ["--issuer", journey.issuer, "--listen", url]
+    command += ["--client-id", "example", "--client-secret", CLIENT_SECRET]
+    command += ["--redirect-uri", f"{url}/callback"]
+    with folder("app") as place, started(Process(place, command, answers(port))):
+        yield url

@@ -8,7 +8,6 @@ import pytest
 from playwright.async_api import expect
 
 from dexcore.testing.browser import BrowserError
-from dexcore.testing.chromium import chromium
 from dexcore.testing.journey import Journey
 from dexcore.testing.tokens import TokenError
 
@@ -177,39 +176,24 @@ def test_somebody_new_of_the_same_name_does_not_get_their_tokens(
 # — in a real browser ------------------------------------------------------------------
 
 
-async def test_somebody_logs_in_with_chromium(
-    requires_program, journey, person, serve_app
-):
-    program = requires_program("chromium", install="apt-get install chromium")
-    app = serve_app(journey)
-    async with chromium(program, [journey.issuer, app]) as open_page:
-        page = await open_page()
-
-        async def press(name):
-            await page.get_by_role("button", name=name, exact=True).click()
-
-        card = page.locator("section").filter(has_text="Signature verified")
-        groups = card.locator("tr").filter(
-            has=page.get_by_role("rowheader", name="groups", exact=True)
-        )
-        said = page.get_by_role("status")
-
-        await page.goto(app)
-        await press("Log in")
-        await page.get_by_label("Windows user name").fill(person.name)
-        await page.get_by_label("Password").fill("wrong")
-        await press("Log in")
-        await expect(page.get_by_role("alert")).to_contain_text("Wrong Windows user")
-        await page.get_by_label("Password").fill(person.password)
-        await press("Log in")
+async def test_somebody_logs_in_with_chromium(journey, person, open_app):
+    async with open_app(journey) as app:
+        await app.press("Log in")
+        await app.page.get_by_label("Windows user name").fill(person.name)
+        await app.page.get_by_label("Password").fill("wrong")
+        await app.press("Log in")
+        alert = app.page.get_by_role("alert")
+        await expect(alert).to_contain_text("Wrong Windows user name")
+        await app.page.get_by_label("Password").fill(person.password)
+        await app.press("Log in")
         for each in ("team", "section", "company"):
-            await expect(groups).to_contain_text(f'"{person.group(each)}"')
+            await expect(app.groups).to_contain_text(f'"{person.group(each)}"')
 
         person.move("team", "company")
-        await press("Refresh")
-        await expect(said).to_contain_text("The tokens are new.")
-        await expect(groups).to_contain_text(f'["{person.group("company")}"]')
+        await app.press("Refresh")
+        await expect(app.outcome).to_contain_text("The tokens are new.")
+        await expect(app.groups).to_contain_text(f'["{person.group("company")}"]')
 
         person.set(userAccountControl=DISABLED)
-        await press("Refresh")
-        await expect(said).to_contain_text("invalid_grant")
+        await app.press("Refresh")
+        await expect(app.outcome).to_contain_text("invalid_grant")

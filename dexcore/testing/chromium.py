@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any
 
-from playwright.async_api import ConsoleMessage, Page, async_playwright
+from playwright.async_api import ConsoleMessage, Page, async_playwright, expect
 
 __all__ = ["DESKTOP", "PHONE", "chromium", "fits"]
 
@@ -31,8 +31,15 @@ _ARGUMENTS = (
     "--disable-dev-shm-usage",
 )
 
-# What is refused is answered with such a status.
-_REFUSED = re.compile(r"Failed to load resource: .* status of 40[013] ")
+# Milliseconds until what a page should show is missed; a busy machine takes seconds.
+_PATIENCE = 15_000
+
+# What is no complaint about a page: what is refused is answered with such a status, and
+# a test on a busy machine may be in a field before the page has put its focus there.
+_HARMLESS = re.compile(
+    r"Failed to load resource: .* status of 40[013] "
+    r"|Autofocus processing was blocked because a document already has a focus"
+)
 
 
 @asynccontextmanager
@@ -71,6 +78,7 @@ async def chromium(
         if not where.endswith("/favicon.ico") and not where.startswith(tuple(foreign)):
             complaints.append(message.text)
 
+    expect.set_options(timeout=_PATIENCE)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=program,
@@ -81,7 +89,7 @@ async def chromium(
         async def open_page(**options: Any) -> Page:
             context = await browser.new_context(**options)
             page = await context.new_page()
-            page.set_default_timeout(15_000)
+            page.set_default_timeout(_PATIENCE)
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("console", said)
             page.on("request", lambda request: asked(request.url))
@@ -91,7 +99,7 @@ async def chromium(
             yield open_page
         finally:
             await browser.close()
-    left = [each for each in complaints if not _REFUSED.match(each)]
+    left = [each for each in complaints if not _HARMLESS.match(each)]
     assert not left, left
 
 
