@@ -96,6 +96,7 @@ class LdapConnector(PasswordConnector, RefreshConnector):
         directory = self._directory
         entry = directory.find(username, until)
         if entry is None:
+            directory.try_nobody(until)
             return None
         if not directory.is_password(entry.dn, password.encode(), until):
             return None

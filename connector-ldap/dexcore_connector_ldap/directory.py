@@ -5,6 +5,8 @@ Blocking: for threads only.  Every call ends at the moment its caller names.
 
 from __future__ import annotations
 
+import secrets
+
 import attrs
 
 from dexcore.errors import AccessDenied, UpstreamError
@@ -58,13 +60,7 @@ class Directory:
 
         Raises ``AccessDenied`` if it would, but for a reason of its own.
         """
-
-        def job(connection: Connection, until: float) -> Result:
-            result = connection.bind(dn, password, until)
-            _check_load(connection, "bind", result)
-            return result
-
-        result = self.servers.try_password(job, until)
+        result = self._bind(dn, password, until)
         if result.code == codec.SUCCESS:
             return True
         # The second is what some servers say after too many wrong passwords.
@@ -73,6 +69,15 @@ class Directory:
         if result.code == codec.UNWILLING:
             raise AccessDenied("The directory does not let this account log in.")
         raise UpstreamError(f"bind as {dn!r}: {result}")
+
+    def try_nobody(self, until: float) -> None:
+        """Cost what a wrong password does, so that time does not tell who exists.
+
+        The directory is asked about a name that nobody can have: there is no account
+        that it could lock, and whatever it answers says nothing.
+        """
+        dn = f"cn=nobody-{secrets.token_hex(16)},{self.config.user_search.base_dn}"
+        self._bind(dn, secrets.token_hex(8).encode(), until)
 
     def groups(self, user: Entry, until: float) -> tuple[str, ...]:
         """Return the names of the groups *user* is in, each once, nearest first."""
@@ -128,6 +133,14 @@ class Directory:
 
     def _name(self, group: Entry) -> str:
         return group_name(group, self.config.group_search.name_attr)
+
+    def _bind(self, dn: str, password: bytes, until: float) -> Result:
+        def job(connection: Connection, until: float) -> Result:
+            result = connection.bind(dn, password, until)
+            _check_load(connection, "bind", result)
+            return result
+
+        return self.servers.try_password(job, until)
 
     def _search(self, query: Query, until: float) -> Found:
         def job(connection: Connection, until: float) -> Found:

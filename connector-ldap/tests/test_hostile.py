@@ -295,6 +295,13 @@ async def test_two_codes_mean_a_wrong_password(directory, log_in, code):
     assert await log_in(directory(password=answer)) is None
 
 
+@pytest.mark.parametrize("code", [0, 1, 19, 32, 49, 53])
+async def test_whatever_it_says_about_nobody_is_a_wrong_name(directory, log_in, code):
+    nobody = lambda request: result(request.id, 0x65, 0)  # noqa: E731
+    answer = lambda request: result(request.id, 0x61, code)  # noqa: E731
+    assert await log_in(directory(search=nobody, password=answer)) is None
+
+
 async def test_unwilling_means_not_this_account(directory, log_in):
     def inactive(request):
         return result(request.id, 0x61, 53, b"Account inactivated.")

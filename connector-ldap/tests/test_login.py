@@ -1,5 +1,7 @@
 """Who gets in with which name and password."""
 
+import re
+
 import pytest
 
 from dexcore_connector_ldap import Config
@@ -176,6 +178,36 @@ async def test_too_many_wrong_passwords_are_wrong_passwords(connect, settings, s
     # What slapd says is in tests of the protocol; here it says it through a policy.
     connector = await connect(settings())
     assert await connector.login(Scopes(), "jane", "wrong") is None
+
+
+async def test_an_unknown_name_costs_as_much_as_a_wrong_password(
+    connect, settings, slapd
+):
+    connector = await connect(settings())
+    assert await connector.login(Scopes(), "jane", "wrong") is None
+
+    async def asked(name):
+        mark = slapd.mark()
+        assert await connector.login(Scopes(), name, "wrong") is None
+        return re.findall(r"op=\d+ (\w+) (?:base|dn)=", slapd.log_since(mark))
+
+    assert await asked("nobody") == ["SRCH", "BIND"]
+    assert await asked("jane") == ["SRCH", "BIND"]
+
+
+async def test_the_password_of_an_unknown_name_is_tried_on_nobody(
+    connect, settings, slapd, make_relay
+):
+    relay = make_relay(slapd)
+    connector = await connect(settings(relay))
+    mark = slapd.mark()
+    for _ in range(2):
+        assert await connector.login(Scopes(), "nobody", "my secret") is None
+    tried = re.findall(r'BIND dn="(cn=nobody-\w{32},[^"]*)"', slapd.log_since(mark))
+    # A name of its own each time, below the people's: no account is there to be locked.
+    assert len(set(tried)) == 2
+    assert all(each.endswith(f",ou=People,{BASE}") for each in tried)
+    assert not any(b"my secret" in each for each in relay.requests)
 
 
 @pytest.mark.parametrize(("given", "shown"), [(None, "Username"), ("Staff", "Staff")])
