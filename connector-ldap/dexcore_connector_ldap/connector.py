@@ -33,8 +33,7 @@ from .filters import group_filter, unescape, user_filter
 from .identity import check_open, identity_of, recall, remember
 from .kerberos import Acceptor, NoKerberos, Principal, Rejected
 from .servers import Account, Server, Servers
-from .tls import security_of
-from .wire import Security
+from .tls import Securities
 from .workers import Workers
 
 T = TypeVar("T")
@@ -205,11 +204,13 @@ async def open_connector(config: Config, context: ConnectorContext) -> LdapConne
 
 def _open(config: Config, context: ConnectorContext) -> LdapConnector:
     _check_filters(config)
-    security = security_of(config)
+    securities = Securities(config, context.log)
     account = Account(config.bind_dn, config.bind_pw.encode())
-    servers = Servers(Server(each, security, account) for each in config.addresses)
+    servers = Servers(
+        Server(each, securities.current, account) for each in config.addresses
+    )
     directory = Directory(config, servers)
-    _warn(config, security, context.log)
+    _warn(config, context.log)
     acceptor = _acceptor(config, context.log)
     workers = Workers(context.id, context.timeout)
     if acceptor is None:
@@ -231,10 +232,10 @@ def _check_filters(config: Config) -> None:
         ) from None
 
 
-def _warn(config: Config, security: Security, log: logging.Logger) -> None:
+def _warn(config: Config, log: logging.Logger) -> None:
     """Say what works but is probably not meant."""
     groups = config.group_search
-    if security.context is None:
+    if not config.encrypted:
         log.warning("insecureNoSSL: passwords cross the network in plain text")
     elif config.insecure_skip_verify:
         log.warning("insecureSkipVerify: anybody may answer in the directory's name")

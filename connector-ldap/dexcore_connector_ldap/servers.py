@@ -57,9 +57,14 @@ class Account:
 
 
 class Server:
-    """One server and the idle connections to it."""
+    """One server and the idle connections to it.
 
-    def __init__(self, address: Address, security: Security, account: Account) -> None:
+    *security* tells how the next connection is encrypted.
+    """
+
+    def __init__(
+        self, address: Address, security: Callable[[], Security], account: Account
+    ) -> None:
         self.address = address
         self.avoided_until = 0.0
         self._security = security
@@ -148,7 +153,7 @@ class Server:
         connection.abandon()
 
     def _open(self, searching: bool, until: float) -> Connection:
-        connection = Connection.open(self.address, self._security, until)
+        connection = Connection.open(self.address, self._security(), until)
         with self._lock:
             self._busy.add(connection)
             closed = self._closed

@@ -93,7 +93,7 @@ async def test_connections_that_nobody_uses_are_closed(settings, make_slapd, unt
     server = make_slapd()
     config = structure(settings(server), Config)
     account = Account(config.bind_dn, config.bind_pw.encode())
-    only = Server(config.addresses[0], Security(), account)
+    only = Server(config.addresses[0], Security, account)
     directory = Directory(config, Servers([only], idle=0.1))
     log = logging.getLogger("test")
     connector = LdapConnector(config, directory, workers.Workers("test", 10.0), log)

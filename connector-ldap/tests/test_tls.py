@@ -116,6 +116,124 @@ async def test_nothing_older_than_tls_1_2_is_spoken(connect, settings, hostile):
     assert server.seen == []
 
 
+# — files that change while we run -----------------------------------------------------
+
+
+def restart(server):
+    """Leave nobody an open connection."""
+    server.stop()
+    server.start()
+
+
+@pytest.fixture
+def strict(make_slapd):
+    """A directory that wants to see our certificate."""
+    return make_slapd(options="TLSVerifyClient demand")
+
+
+@pytest.fixture
+def renewed(encrypted, certificates, strict, tmp_path):
+    """Settings with a certificate, and what writes it: one file, then the other."""
+    files = [tmp_path / "cert.pem", tmp_path / "key.pem"]
+
+    def renew(authority):
+        made = authority.issue_cert("dexcore", common_name="dexcore")
+        for file, pem in zip(
+            files, [made.cert_chain_pems[0], made.private_key_pem], strict=True
+        ):
+            pem.write_to_path(str(file))
+            yield
+
+    cert, key = map(str, files)
+    ours = {"clientCert": cert, "clientKey": key, "rootCA": certificates.ca}
+    return encrypted(strict, **ours), renew
+
+
+CHANGED = "certificates have changed: new connections use them"
+
+
+async def test_a_new_authority_is_trusted_without_a_restart(
+    connect, encrypted, certificates, make_slapd, tmp_path
+):
+    server = make_slapd()
+    file = str(tmp_path / "ca.pem")
+    trustme.CA().cert_pem.write_to_path(file)
+    connector = await connect(encrypted(server, rootCA=file))
+    with pytest.raises(UpstreamUnavailable, match="not trusted"):
+        await logs_in(connector)
+    certificates.authority.cert_pem.write_to_path(file)
+    assert await logs_in(connector)
+    # And who is no longer in there is no longer trusted.
+    trustme.CA().cert_pem.write_to_path(file)
+    restart(server)
+    with pytest.raises(UpstreamUnavailable, match="not trusted"):
+        await logs_in(connector)
+
+
+async def test_our_new_certificate_is_shown_without_a_restart(
+    connect, certificates, renewed, caplog
+):
+    caplog.set_level("INFO")
+    section, renew = renewed
+    list(renew(trustme.CA()))
+    connector = await connect(section)
+    with pytest.raises(UpstreamUnavailable):
+        await logs_in(connector)
+    list(renew(certificates.authority))
+    assert await logs_in(connector)
+    assert [each for each in caplog.messages if each == CHANGED] == [CHANGED]
+
+
+async def test_a_link_that_leads_elsewhere_is_a_change(
+    connect, encrypted, certificates, make_slapd, tmp_path
+):
+    # So mounted secrets are renewed.
+    server = make_slapd()
+    for name, authority in (("old", trustme.CA()), ("new", certificates.authority)):
+        (tmp_path / name).mkdir()
+        authority.cert_pem.write_to_path(str(tmp_path / name / "ca.pem"))
+    link = tmp_path / "secret"
+    link.symlink_to("old")
+    connector = await connect(encrypted(server, rootCA=str(link / "ca.pem")))
+    with pytest.raises(UpstreamUnavailable, match="not trusted"):
+        await logs_in(connector)
+    link.unlink()
+    link.symlink_to("new")
+    assert await logs_in(connector)
+
+
+async def test_the_old_certificate_stays_until_the_new_one_is_whole(
+    connect, certificates, strict, renewed, caplog
+):
+    caplog.set_level("INFO")
+    section, renew = renewed
+    list(renew(certificates.authority))
+    connector = await connect(section)
+    for _ in renew(certificates.authority):
+        restart(strict)
+        assert await logs_in(connector)
+        assert await logs_in(connector)
+    said = [each for each in caplog.messages if "have changed" in each]
+    # Once for the certificate without its key, once for both.
+    assert len(said) == 2
+    assert f"clientKey {section['clientKey']!r} cannot be used" in said[0]
+    assert said[1] == CHANGED
+
+
+async def test_files_that_are_gone_cost_nobody_the_login(
+    connect, certificates, strict, renewed, tmp_path, caplog
+):
+    section, renew = renewed
+    list(renew(certificates.authority))
+    connector = await connect(section)
+    (tmp_path / "cert.pem").unlink()
+    for _ in range(2):
+        assert await logs_in(connector)
+        restart(strict)
+    [error] = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert "the old ones stay: clientCert" in error.message
+
+
 # — StartTLS ---------------------------------------------------------------------------
 
 # An answer to the first request: an extended response with the code given.
