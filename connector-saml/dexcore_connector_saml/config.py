@@ -101,6 +101,9 @@ class Saml:
     max_refresh_age: timedelta = option(
         timedelta(0), help="How long after a login refresh tokens are good. 0: always."
     )
+    ignore_session_end: bool = option(
+        False, help="Refresh after the session at the provider has ended, too."
+    )
 
     def __attrs_post_init__(self) -> None:
         self._check_required()

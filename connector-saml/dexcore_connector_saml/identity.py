@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import attrs
@@ -42,7 +43,11 @@ def identity_of(
         email_verified=True,
         groups=groups,
     )
-    kept = _keep(identity, now if config.max_refresh_age else None)
+    times = {
+        "loggedInAt": now if config.max_refresh_age else None,
+        "sessionEndsAt": assertion.session_ends,
+    }
+    kept = _keep(identity, times)
     return _told(attrs.evolve(identity, connector_data=kept), scopes)
 
 
@@ -52,11 +57,14 @@ def refreshed(
     """Return the end user as they were when they logged in.
 
     SAML has no way to ask again.  Raises ``AccessDenied`` if what was remembered cannot
-    be used, is too old, or if the file no longer allows any of the groups.
+    be used, is too old, if the session upstream has ended, or if the file no longer
+    allows any of the groups.
     """
     kept = _recall(identity)
     if config.max_refresh_age:
         _check_age(kept, config.max_refresh_age, now)
+    if "sessionEndsAt" in kept and not config.ignore_session_end:
+        _check_session(kept, now - config.clock_skew)
     known = Identity(
         user_id=_text(kept, "userId"),
         username=_text(kept, "username"),
@@ -120,10 +128,10 @@ def _there_are(attributes: tuple[Attribute, ...]) -> str:
     return f"It has {names or 'none'}."
 
 
-# — What is remembered: dex's document, and a key that it does not know ----------------
+# — What is remembered: dex's document, and keys that it does not know -----------------
 
 
-def _keep(identity: Identity, logged_in_at: datetime | None) -> bytes:
+def _keep(identity: Identity, times: Mapping[str, datetime | None]) -> bytes:
     document: dict[str, object] = {
         "userId": identity.user_id,
         "username": identity.username,
@@ -133,8 +141,9 @@ def _keep(identity: Identity, logged_in_at: datetime | None) -> bytes:
     }
     if identity.groups:
         document["groups"] = list(identity.groups)
-    if logged_in_at is not None:
-        document["loggedInAt"] = f"{logged_in_at:%Y-%m-%dT%H:%M:%SZ}"
+    for name, moment in times.items():
+        if moment is not None:
+            document[name] = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -149,12 +158,23 @@ def _recall(identity: Identity) -> dict[str, object]:
 
 
 def _check_age(kept: dict[str, object], longest: timedelta, now: datetime) -> None:
+    if now - _moment(kept, "loggedInAt") > longest:
+        raise AccessDenied("The login is too long ago. Please log in again.")
+
+
+def _check_session(kept: dict[str, object], now: datetime) -> None:
+    # Profiles, section 4.1.4.3: only another login makes good for a session that ended.
+    if now >= _moment(kept, "sessionEndsAt"):
+        raise AccessDenied(
+            "The session at the identity provider has ended. Please log in again."
+        )
+
+
+def _moment(kept: dict[str, object], key: str) -> datetime:
     try:
-        logged_in_at = parse_time(_text(kept, "loggedInAt"))
+        return parse_time(_text(kept, key))
     except ValueError:
         raise AccessDenied(_LOGIN_AGAIN) from None
-    if now - logged_in_at > longest:
-        raise AccessDenied("The login is too long ago. Please log in again.")
 
 
 def _text(kept: dict[str, object], key: str) -> str:

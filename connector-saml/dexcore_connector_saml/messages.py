@@ -112,6 +112,12 @@ class Assertion:
     authn: tuple[AuthnStatement, ...]
     attributes: tuple[Attribute, ...] = attrs.field(repr=False)
 
+    @property
+    def session_ends(self) -> datetime | None:
+        """When the first of the sessions ends that it tells of, if any does."""
+        ends = [each.session_not_on_or_after for each in self.authn]
+        return min((end for end in ends if end is not None), default=None)
+
 
 def read_envelope(response: Element) -> Envelope:
     """Read a ``samlp:Response``; raise :class:`Rejected`."""

@@ -6,6 +6,7 @@ import json
 
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 
 from dexcore.connector import Identity, Scopes
@@ -199,3 +200,69 @@ async def test_a_login_of_dex_is_too_old_when_there_is_a_limit(open_sp):
     sp = await open_sp(max_refresh_age=DAY)
     with pytest.raises(AccessDenied, match="log in again"):
         await sp.connector.refresh(Scopes(True, True), stored)
+
+
+# — the session upstream ---------------------------------------------------------------
+
+HOUR = timedelta(hours=1)
+ENDS = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+async def after(sp, moment, identity):
+    """Refresh at that *moment*."""
+    later = attrs.evolve(sp.connector, now=lambda: moment)
+    return await later.refresh(Scopes(True, True), identity)
+
+
+async def test_a_refresh_is_refused_once_the_session_upstream_has_ended(sp, signed):
+    identity = await sp.accepts(signed(session_ends=ENDS))
+    fresh = await after(sp, ENDS - HOUR, identity)
+    assert fresh == identity
+    with pytest.raises(AccessDenied, match="session at the identity provider"):
+        await after(sp, ENDS + HOUR, fresh)
+
+
+async def test_clocks_may_differ_about_the_end_of_a_session(open_sp, signed):
+    sp = await open_sp(clock_skew=timedelta(seconds=30))
+    identity = await sp.accepts(signed(session_ends=ENDS))
+    await after(sp, ENDS + timedelta(seconds=29), identity)
+    with pytest.raises(AccessDenied):
+        await after(sp, ENDS + timedelta(seconds=30), identity)
+
+
+async def test_of_several_sessions_the_first_to_end_counts(sp, signed):
+    another = (
+        '<saml:AuthnStatement AuthnInstant="2020-01-01T00:00:00Z"'
+        ' SessionNotOnOrAfter="2099-01-01T00:00:00.5Z"><saml:AuthnContext>'
+        "<saml:AuthnContextClassRef>urn:x</saml:AuthnContextClassRef>"
+        "</saml:AuthnContext></saml:AuthnStatement>"
+    )
+    document = signed(session_ends=ENDS, lines={"statements": another})
+    identity = await sp.accepts(document)
+    assert json.loads(identity.connector_data) == {
+        **KEPT,
+        "sessionEndsAt": "2099-01-01T00:00:00Z",
+    }
+    with pytest.raises(AccessDenied):
+        await after(sp, ENDS - HOUR, identity)
+
+
+async def test_the_end_of_the_session_can_be_ignored(open_sp, signed):
+    sp = await open_sp(ignore_session_end=True)
+    identity = await sp.accepts(signed(session_ends=ENDS))
+    assert await after(sp, ENDS + HOUR, identity) == identity
+
+
+async def test_a_login_of_dex_has_no_end_of_its_session(sp):
+    stored = Identity("jane", connector_data=json.dumps(KEPT).encode())
+    fresh = await after(sp, ENDS + HOUR, stored)
+    assert fresh.email == "jane@example.com"
+
+
+@pytest.mark.parametrize("written", ["", "soon", None, 4102444800])
+async def test_an_end_that_cannot_be_read_is_an_end(written, sp):
+    data = json.dumps({**KEPT, "sessionEndsAt": written}).encode()
+    with pytest.raises(AccessDenied, match="log in again"):
+        await sp.connector.refresh(
+            Scopes(True, True), Identity("jane", connector_data=data)
+        )
