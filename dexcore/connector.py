@@ -14,10 +14,12 @@ import logging
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import attrs
 
+from .oauth2.times import utcnow
 from .passwords import Passwords
 from .storage import Collections, OfflineSessions
 
@@ -210,7 +212,8 @@ class ConnectorContext:
     accepted, on all replicas; choose ids that no other connector chooses, and an expiry
     after which the message is no longer accepted anyway.  ``passwords`` hashes and
     verifies beside the event loop.  ``timeout`` is how long one request to the upstream
-    may take (seconds): give it to your :class:`~dexcore.http.HttpClient`.
+    may take (seconds): give it to your :class:`~dexcore.http.HttpClient`.  ``now`` is
+    the server's clock, aware and in UTC, which tests may move.
     """
 
     id: str
@@ -218,6 +221,7 @@ class ConnectorContext:
     log: logging.Logger
     passwords: Passwords | None = None
     timeout: float = 10.0
+    now: Callable[[], datetime] = utcnow
 
     async def keep(self, identity: Identity, connector_data: bytes) -> None:
         """Keep *connector_data* at once, while ``refresh`` is under way.

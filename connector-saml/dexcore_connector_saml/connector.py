@@ -171,8 +171,8 @@ async def open_saml(config: Saml, context: ConnectorContext) -> SamlConnector:
     metadata that cannot be read now.
     """
     sp = await asyncio.to_thread(_service_provider, config)
-    source = await open_provider(config, SHARED, context, utcnow)
-    connector = SamlConnector(config, context, source, sp)
+    source = await open_provider(config, SHARED, context, context.now)
+    connector = SamlConnector(config, context, source, sp, now=context.now)
     _warn(connector, await source.current())
     return connector
 

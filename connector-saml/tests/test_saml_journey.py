@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import attrs
 import pytest
 
@@ -9,6 +11,8 @@ from dexcore.testing.browser import Browser, BrowserError
 from dexcore.testing.journey import Journey
 from dexcore.testing.tokens import TokenError
 from dexcore.testing.upstreams.saml import SamlIdP, SamlUser
+
+HOUR = 3600  # seconds
 
 JANE = {
     "name": ["Jane Doe"],
@@ -204,10 +208,29 @@ def test_a_missing_attribute_is_the_providers_fault(open_journey, idp):
     assert refused.value.page.status == 502
 
 
-def test_a_restriction_that_is_new_holds_for_refresh_tokens(open_journey, idp):
+def test_a_login_can_become_too_old_to_refresh(open_journey):
     journey = open_journey(maxRefreshAge="1h")
+    tokens = journey.refresh(journey.log_in("jane", "password"))
+    journey.clock.advance(2 * HOUR)
+    with pytest.raises(TokenError, match="invalid_grant"):
+        journey.refresh(tokens)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_refreshing_ends_with_the_session_upstream(open_journey, idp, ignored):
+    idp.message = lambda message: attrs.evolve(
+        message, session_ends=message.now + timedelta(hours=8)
+    )
+    journey = open_journey(**({"ignoreSessionEnd": True} if ignored else {}))
     tokens = journey.log_in("jane", "password")
-    journey.refresh(tokens)
+    journey.clock.advance(7 * HOUR)
+    tokens = journey.refresh(tokens)
+    journey.clock.advance(2 * HOUR)
+    if ignored:
+        assert journey.refresh(tokens).claims["groups"] == ["admins", "devs"]
+        return
+    with pytest.raises(TokenError, match="invalid_grant"):
+        journey.refresh(tokens)
 
 
 def test_an_encrypted_and_signed_login(open_journey, idp, keys, sp_files):

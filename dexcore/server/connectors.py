@@ -11,6 +11,7 @@ import logging
 import random
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 import attrs
@@ -28,6 +29,7 @@ from ..errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
+from ..oauth2.times import utcnow
 from ..options import InvalidOption
 from ..passwords import Passwords
 from ..plugins import Plugins
@@ -146,6 +148,7 @@ class Connectors:
     passwords: Passwords | None = None
     structure: Callable[..., Any] = structure
     deadline: float = DEADLINE
+    now: Callable[[], datetime] = utcnow
     _slots: dict[str, _Slot] = attrs.field(factory=dict, init=False)
     _retired: list[tuple[float, Connector]] = attrs.field(factory=list, init=False)
     _records: tuple[ConnectorRecord, ...] = attrs.field(default=(), init=False)
@@ -165,6 +168,7 @@ class Connectors:
         passwords: Passwords | None = None,
         patience: float = PATIENCE,
         deadline: float = DEADLINE,
+        now: Callable[[], datetime] = utcnow,
     ) -> Connectors:
         """Open all connectors of *storage*, side by side, each within *deadline*.
 
@@ -172,7 +176,7 @@ class Connectors:
         Raises ``ConfigError`` if there are none, if none of them can ever be opened,
         or, unless *continue_on_failure*, if one cannot.
         """
-        self = cls(storage, plugins, passwords, structure, deadline)
+        self = cls(storage, plugins, passwords, structure, deadline, now)
         records = await storage.connectors.list()
         if not records:
             raise ConfigError("no connectors specified")
@@ -373,6 +377,7 @@ class Connectors:
                 self.storage,
                 logging.getLogger(f"dexcore.connector.{record.type}"),
                 self.passwords,
+                now=self.now,
             )
             async with asyncio.timeout(self.deadline):
                 connector = await kind.open(options, context)

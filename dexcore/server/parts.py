@@ -90,6 +90,7 @@ async def open_parts(
         plugins,
         passwords=passwords,
         continue_on_failure=Flags.from_environ(environ).continue_on_connector_failure,
+        now=now,
     )
     stack.push_async_callback(connectors.close)
     signups = await _open_signups(config, plugins, storage, passwords, stack)
