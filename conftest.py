@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 
+from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -44,3 +46,16 @@ def requires_program(not_run):
         not_run(f"{name} is missing. To install it: {install}")
 
     return require
+
+
+@pytest.fixture
+def example_app(requires_program):
+    """Return what lets somebody use the example app in Chromium.
+
+    See :func:`dexcore.testing.example_app.visiting`; the first arguments are there.
+    """
+    # Only tests with a browser need playwright installed.
+    from dexcore.testing.example_app import visiting
+
+    program = requires_program("chromium", install="apt-get install chromium")
+    return partial(visiting, program, Path(__file__).parent / "examples/example_app")
