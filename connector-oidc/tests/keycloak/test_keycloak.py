@@ -12,7 +12,6 @@ import pytest
 
 from dexcore_connector_oidc import Config
 from dexcore_connector_oidc.connector import open_oidc
-from playwright.async_api import expect
 
 from dexcore.config import structure
 from dexcore.connector import ConnectorContext
@@ -20,7 +19,6 @@ from dexcore.errors import AccessDenied
 from dexcore.jose import generate, public
 from dexcore.storage import Collections
 from dexcore.testing.browser import BrowserError
-from dexcore.testing.chromium import chromium
 from dexcore.testing.journey import Journey
 from dexcore.testing.keycloak import MISSING, PASSWORD, running
 from dexcore.testing.tokens import TokenError
@@ -271,17 +269,26 @@ async def test_its_tokens_are_exchanged_if_they_are_for_us(realm, kind):
         await connector.close()
 
 
-async def test_jane_clicks_through_it_in_chromium(journey, realm, requires_program):
-    program = requires_program("chromium", install="apt-get install chromium")
+async def test_jane_clicks_through_it_in_chromium(realm, example_app):
+    """Login, consent, claims and refreshes in the app, until she is disabled there."""
     url = realm.server.url
-    allowed = [journey.issuer, journey.app.url, url]
-    async with chromium(program, allowed, [url]) as open_page:
-        page = await open_page()
-        await page.goto(journey.authorization_url())
-        await page.get_by_label("Username or email").fill("jane")
-        await page.locator("input[type=password]").fill(PASSWORD)
-        await page.get_by_role("button", name="Sign In").click()
-        await expect(page.get_by_role("heading")).to_have_text("Back at the app")
-        landed = page.url
-    tokens = await asyncio.to_thread(journey.landed, landed)
-    assert tokens.claims["email"] == "jane@example.com"
+    asks = {"oauth2": {"skipApprovalScreen": False}}
+    journey = await asyncio.to_thread(Journey, realm.config(), settings=asks)
+    try:
+        async with example_app(journey, [url], [url]) as app:
+            page = await app.begin()
+            await page.get_by_label("Username or email").fill("jane")
+            await page.locator("input[type=password]").fill(PASSWORD)
+            await page.get_by_role("button", name="Sign In").click()
+            await app.agree()
+            claims = await app.claims()
+            assert claims["email"] == "jane@example.com"
+            assert claims["groups"] == '["admins"]'
+            await asyncio.to_thread(realm.join, "jane", "authors")
+            assert await app.refresh() == "The tokens are new."
+            groups = json.loads((await app.claims())["groups"])
+            assert sorted(groups) == ["admins", "authors"]
+            await asyncio.to_thread(realm.change, "jane", enabled=False)
+            assert "invalid_grant" in await app.refresh()
+    finally:
+        await asyncio.to_thread(journey.close)
