@@ -4,10 +4,7 @@ import asyncio
 
 import pytest
 
-from playwright.async_api import expect
-
 from dexcore.testing.browser import Browser
-from dexcore.testing.chromium import chromium
 from dexcore.testing.journey import Journey
 from dexcore.testing.tokens import TokenError
 
@@ -91,22 +88,32 @@ async def test_who_cancels_there_reads_so_here(journey):
     assert "refused at the identity provider" in page.words
 
 
-async def test_jane_clicks_through_it_in_chromium(journey, provider, requires_program):
-    program = requires_program("chromium", install="apt-get install chromium")
+async def test_jane_clicks_through_it_in_chromium(provider, example_app):
+    """Login, consent, claims and refreshes in the app, until she is gone there."""
     fonts = "https://fonts.googleapis.com/"
-    allowed = [journey.issuer, journey.app.url, provider.issuer, fonts]
-    async with chromium(program, allowed, [provider.issuer]) as open_page:
-        page = await open_page()
-        # Its pages want a font from elsewhere; nothing leaves this machine.
-        await page.route(
-            f"{fonts}**", lambda route: route.fulfill(body="", content_type="text/css")
-        )
-        await page.goto(journey.authorization_url())
-        await page.get_by_placeholder("Enter any login").fill("jane")
-        await page.get_by_placeholder("and password").fill("password")
-        await page.get_by_role("button", name="Sign-in").click()
-        await page.get_by_role("button", name="Continue").click()
-        await expect(page.get_by_role("heading")).to_have_text("Back at the app")
-        landed = page.url
-    tokens = await asyncio.to_thread(journey.landed, landed)
-    assert tokens.claims["email"] == "jane@example.com"
+    asks = {"oauth2": {"skipApprovalScreen": False}}
+    journey = await asyncio.to_thread(Journey, connector(provider), settings=asks)
+    try:
+        upstream = [provider.issuer, fonts]
+        async with example_app(journey, upstream, [provider.issuer]) as app:
+            # Its pages want a font from elsewhere; nothing leaves this machine.
+            await app.page.route(
+                f"{fonts}**",
+                lambda route: route.fulfill(body="", content_type="text/css"),
+            )
+            page = await app.begin()
+            await page.get_by_placeholder("Enter any login").fill("jane")
+            await page.get_by_placeholder("and password").fill("password")
+            await page.get_by_role("button", name="Sign-in").click()
+            await page.get_by_role("button", name="Continue").click()
+            await app.agree()
+            claims = await app.claims()
+            assert claims["email"] == "jane@example.com"
+            assert claims["groups"] == '["admins"]'
+            provider.set_users(jane={**JANE, "groups": ["authors"]})
+            assert await app.refresh() == "The tokens are new."
+            assert (await app.claims())["groups"] == '["authors"]'
+            provider.set_users()
+            assert "invalid_grant" in await app.refresh()
+    finally:
+        await asyncio.to_thread(journey.close)

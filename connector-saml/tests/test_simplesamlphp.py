@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -18,9 +19,11 @@ import pytest
 
 from dexcore.testing.browser import BrowserError
 from dexcore.testing.journey import Journey
+from dexcore.testing.tokens import TokenError
 
 WWW = Path("/usr/share/simplesamlphp/www")
 STARTS = 30.0  # seconds; it takes a tenth of one
+HOUR = 3600  # seconds
 
 CONFIG = """<?php
 $config = [
@@ -45,7 +48,7 @@ $config = ['users' => ['exampleauth:UserPass',
   'jane:password' => ['uid' => ['jane'], 'mail' => ['jane@example.com'],
                       'name' => ['Jane Döe & Co'], 'groups' => ['admins', 'devs']],
   'joan:password' => ['uid' => ['joan'], 'mail' => ['joan@example.com'],
-                      'name' => ['Joan'], 'groups' => ['users']],
+                      'name' => ['Joan'], 'groups' => ['%(group)s']],
 ]];
 """
 HOSTED = """<?php
@@ -78,6 +81,10 @@ class SimpleSAMLphp:
     def certificate(self):
         return str(self.folder / "idp.crt")
 
+    def set_group(self, group):
+        """Let Joan be in this *group* alone."""
+        (self.folder / "authsources.php").write_text(SOURCES % {"group": group})
+
     def register(self, journey, entity_id="", options=""):
         """Make *journey* known to it; *options* is PHP."""
         acs = f"{journey.issuer}/callback"
@@ -98,13 +105,17 @@ def idp(keys, tmp_path_factory):
     for each in ("metadata", "sessions", "tmp"):
         (folder / each).mkdir()
     (folder / "config.php").write_text(CONFIG % names)
-    (folder / "authsources.php").write_text(SOURCES)
+    idp.set_group("users")
     (folder / "metadata" / "saml20-idp-hosted.php").write_text(HOSTED % names)
     (folder / "idp.pem").write_text(keys.idp.private_pem)
     (folder / "idp.crt").write_text(keys.idp.pem)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["php", "-d", "display_errors=0", "-S", f"127.0.0.1:{port}", "-t", WWW],
+            [
+                *("php", "-d", "display_errors=0"),
+                *("-d", "opcache.enable=0"),  # its files change within a second
+                *("-S", f"127.0.0.1:{port}", "-t", WWW),
+            ],
             env={**os.environ, "SIMPLESAMLPHP_CONFIG_DIR": str(folder)},
             stdout=log,
             stderr=log,
@@ -130,11 +141,11 @@ def _wait(url, process, log):
 
 
 @pytest.fixture
-def log_in(idp):
-    """Log in through a server of its own; return the tokens and the journey."""
+def open_journey(idp):
+    """Return what opens a server; *options* are PHP, the others keys of its file."""
     opened = []
 
-    def log_in(user="jane", *, options="", **config):
+    def open_journey(*, options="", settings=None, **config):
         section = {
             "ssoURL": idp.sso_url,
             "ca": idp.certificate,
@@ -146,14 +157,25 @@ def log_in(idp):
             **config,
         }
         section = {key: value for key, value in section.items() if value is not None}
-        journey = Journey({"type": "saml", "config": section})
+        journey = Journey({"type": "saml", "config": section}, settings=settings)
         opened.append(journey)
         idp.register(journey, section.get("entityIssuer", ""), options)
-        return journey.log_in(user, "password"), journey
+        return journey
 
-    yield log_in
+    yield open_journey
     for journey in opened:
         journey.close()
+
+
+@pytest.fixture
+def log_in(open_journey):
+    """Log in through a server of its own; return the tokens and the journey."""
+
+    def log_in(user="jane", **options):
+        journey = open_journey(**options)
+        return journey.log_in(user, "password"), journey
+
+    return log_in
 
 
 RESPONSE, ASSERTION = (
@@ -242,20 +264,46 @@ def test_encrypted(algorithm, log_in, keys, sp_files):
     assert tokens.claims["name"] == "Jane Döe & Co"
 
 
-async def test_in_chromium(idp, log_in, requires_program):
-    import asyncio
+def test_other_groups_come_with_the_next_login(log_in, idp):
+    """SAML has nobody to ask when a token is refreshed."""
+    tokens, journey = log_in("joan")
+    idp.set_group("authors")
+    try:
+        assert journey.refresh(tokens).claims["groups"] == ["users"]
+        assert journey.log_in("joan", "password").claims["groups"] == ["authors"]
+    finally:
+        idp.set_group("users")
 
-    from dexcore.testing.chromium import chromium
 
-    program = requires_program("chromium", install="apt-get install chromium")
-    _, journey = await asyncio.to_thread(log_in)
-    allowed = [journey.issuer, journey.app.url, idp.url]
-    async with chromium(program, allowed) as open_page:
-        page = await open_page()
-        await page.goto(journey.authorization_url())
+def test_refreshing_ends_with_the_session_there(log_in):
+    """Which it says at every login: ``session.duration``, eight hours."""
+    tokens, journey = log_in()
+    journey.clock.advance(7 * HOUR)
+    tokens = journey.refresh(tokens)
+    journey.clock.advance(2 * HOUR)
+    with pytest.raises(TokenError, match="invalid_grant"):
+        journey.refresh(tokens)
+
+
+def test_a_wrong_password_stays_there(open_journey):
+    with pytest.raises(BrowserError, match="had not ended"):
+        open_journey().log_in("jane", "wrong")
+
+
+async def test_in_chromium(idp, open_journey, example_app):
+    """Login, consent, claims and refreshes in the app, until the session there ends."""
+    asks = {"oauth2": {"skipApprovalScreen": False}}
+    journey = await asyncio.to_thread(open_journey, settings=asks)
+    async with example_app(journey, [idp.url]) as app:
+        page = await app.begin()
         await page.fill("input[name=username]", "jane")
         await page.fill("input[name=password]", "password")
         await page.locator("#submit_button, #regularsubmit button").first.click()
-        await page.wait_for_url(f"{journey.redirect_uri}*")
-        tokens = await asyncio.to_thread(journey.landed, page.url)
-    assert tokens.claims["name"] == "Jane Döe & Co"
+        await app.agree()
+        claims = await app.claims()
+        assert claims["name"] == "Jane Döe & Co"
+        assert claims["groups"] == '["admins", "devs"]'
+        assert await app.refresh() == "The tokens are new."
+        assert (await app.claims())["groups"] == claims["groups"]
+        journey.clock.advance(9 * HOUR)
+        assert "invalid_grant" in await app.refresh()
