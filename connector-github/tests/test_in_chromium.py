@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from playwright.async_api import expect
@@ -12,9 +14,11 @@ from dexcore.testing.tokens import TokenError
 
 
 @pytest.fixture
-def journey(github):
+def config(github):
     github.asks = True
-    config = {
+    github.add("jane", id=7, orgs=["acme"], teams=[("acme", "Core Team")])
+    github.add("john", id=8)
+    return {
         "clientID": github.client_id,
         "clientSecret": github.client_secret,
         "redirectURI": "$ISSUER/callback",
@@ -22,8 +26,10 @@ def journey(github):
         "rootCA": github.ca,
         "orgs": [{"name": "acme"}],
     }
-    github.add("jane", id=7, orgs=["acme"], teams=[("acme", "Core Team")])
-    github.add("john", id=8)
+
+
+@pytest.fixture
+def journey(config):
     # Beside another one, so that there is something to choose.
     with Journey(
         {"type": "github", "name": "GitHub", "config": config},
@@ -91,3 +97,31 @@ async def test_a_stranger_and_who_cancels_read_why(open_page, journey, viewport)
     await page.get_by_role("button", name="Cancel").click()
     await expect(page.locator("main")).to_contain_text("did not let you log in")
     await fits(page)
+
+
+async def test_the_example_app_hears_of_it_until_a_member_has_left(
+    config, github, example_app
+):
+    """Login, consent, claims and refreshes in the app."""
+    connector = {"type": "github", "name": "GitHub", "config": config}
+    asks = {"oauth2": {"skipApprovalScreen": False}}
+    journey = await asyncio.to_thread(Journey, connector, settings=asks)
+    try:
+        async with example_app(journey, [github.url], ignore_https_errors=True) as app:
+            page = await app.begin()
+            await page.get_by_label("Name").fill("jane")
+            await page.get_by_label("Password").fill("password")
+            await page.get_by_role("button", name="Sign in").click()
+            await page.get_by_role("button", name="Authorize").click()
+            await app.agree()
+            claims = await app.claims()
+            assert claims["preferred_username"] == "jane"
+            assert claims["groups"] == '["acme:Core Team"]'
+            github.users["jane"].teams.append(("acme", "Writers"))
+            assert await app.refresh() == "The tokens are new."
+            groups = (await app.claims())["groups"]
+            assert groups == '["acme:Core Team", "acme:Writers"]'
+            github.users["jane"].orgs.clear()
+            assert "invalid_grant" in await app.refresh()
+    finally:
+        await asyncio.to_thread(journey.close)
