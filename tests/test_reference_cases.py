@@ -4,6 +4,8 @@
 ``| what dex tests | `tests/test_x.py::test_name` |``; ``tests/`` may be left out.  A
 cell may name several tests, ``…::test_name`` is one in the file named before, and ``the
 same`` is what the row above says.  Tests may be inherited from the contract kit.
+
+``docs/upstreams.md`` names for each provider the tests that log in there.
 """
 
 from __future__ import annotations
@@ -115,6 +117,51 @@ def test_every_connector_says_what_dex_tests(folder):
 def test_what_dex_tests_is_tested(folder, row):
     assert row.tests, f"no test of ours is named for {row.case!r}"
     assert [test for test in row.tests if not exists(folder, test)] == []
+
+
+# — what is tested with which provider -------------------------------------------------
+
+SHOWN = ("login", "groups", "refresh", "revocation", "over HTTP", "in Chromium")
+
+
+def providers(text: str) -> Iterator[tuple[str, list[str], dict[str, list[str]]]]:
+    """Return provider, files and tests by what they show, of the table in *text*."""
+    for line in text.splitlines():
+        cells = line.strip().strip("|").split("|")
+        first, *named = [re.findall(r"`([^`]+)`", cell) for cell in cells]
+        if len(named) == len(SHOWN) and first:
+            yield (
+                cells[0].partition(":")[0].strip(),
+                first,
+                dict(zip(SHOWN, named, strict=True)),
+            )
+
+
+PROVIDERS = list(providers((ROOT / "docs" / "upstreams.md").read_text("utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("files", "shown"), [pytest.param(*rest, id=name) for name, *rest in PROVIDERS]
+)
+def test_what_is_shown_with_a_provider_is_a_test(files, shown):
+    for what, tests in shown.items():
+        assert tests, f"no test shows {what}"
+        for test in tests:
+            assert any(exists(ROOT, f"{file}::{test}") for file in files), test
+
+
+def test_the_table_of_providers_is_read_as_people_read_it():
+    text = """
+    | provider | login | groups | refresh | revocation | over HTTP | in Chromium |
+    |---|---|---|---|---|---|---|
+    | A, SAML: `x/test_a.py`, `y.py` | `test_1`, `test_2` | `test_3` | | | `t` | |
+    """
+    [(name, files, shown)] = providers(text)
+    assert (name, files) == ("A, SAML", ["x/test_a.py", "y.py"])
+    assert shown["login"] == ["test_1", "test_2"]
+    assert shown["over HTTP"] == ["t"]
+    assert shown["revocation"] == []
+    assert len(PROVIDERS) == 6
 
 
 # — whether this would notice ----------------------------------------------------------

@@ -103,7 +103,7 @@ async def test_its_responses_are_accepted(options, idp, decrypting):
 
 
 async def test_what_it_encrypts_with_is_too_weak(idp, decrypting):
-    """Triple DES and RSA 1.5, with no way to choose; and its prefixes are ambiguous."""
+    """Triple DES, with no way to choose; and its prefixes are ambiguous."""
     encrypted = {"encrypt_assertion": True, "encrypted_advice_attributes": False}
     document = respond(idp, "qrequestid", **SIGNED["both"], **encrypted)
     assert b"EncryptedAssertion" in document

@@ -65,7 +65,7 @@ class Visit:
         await expect(shown).to_contain_text("Signature verified")
         rows = shown.get_by_role("table", name="Claims of the ID token").locator("tr")
         cells = [
-            await row.locator("th, td").all_inner_texts() for row in await _all(rows)
+            await row.locator("th, td").all_inner_texts() for row in await _shown(rows)
         ]
         return dict(pair for pair in cells if pair[0] != "Name")
 
@@ -80,7 +80,7 @@ class Visit:
         return self.page.locator("section").filter(has=heading)
 
 
-async def _all(rows: Locator) -> list[Locator]:
+async def _shown(rows: Locator) -> list[Locator]:
     await expect(rows.first).to_be_visible()
     return await rows.all()
 
