@@ -71,8 +71,9 @@ class Visit:
 
     async def refresh(self) -> str:
         """Press the button; return what the app says came of it."""
-        card = self._card("Refresh token")
-        await card.get_by_role("button", name="Refresh").click()
+        button = self._card("Refresh token").get_by_role("button", name="Refresh")
+        async with self.page.expect_navigation():  # the page before says something too
+            await button.click()
         return await self.page.get_by_role("status").inner_text()
 
     def _card(self, title: str) -> Locator:
