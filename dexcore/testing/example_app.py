@@ -36,6 +36,7 @@ __all__ = ["Visit", "visiting"]
 
 _CLIENT_ID = "example-app"
 _START_SECONDS = 60.0
+_PATIENCE = 15_000  # milliseconds, as pages have
 
 
 @attrs.frozen
@@ -49,15 +50,17 @@ class Visit:
         """Ask the app for a login, with all its scopes; return the page it leads to."""
         await self.page.goto(self.url)
         await self.page.get_by_role("button", name="Log in").click()
-        await expect(self.page).not_to_have_url(f"{self.url}/")
+        await expect(self.page).not_to_have_url(f"{self.url}/", timeout=_PATIENCE)
         return self.page
 
     async def agree(self) -> None:
         """Let the app know who this is: the page of dexcore that asks for consent."""
         asked = self.page.get_by_role("heading", level=1)
-        await expect(asked).to_contain_text(f"Grant access to {_CLIENT_ID}")
+        await expect(asked).to_contain_text(
+            f"Grant access to {_CLIENT_ID}", timeout=_PATIENCE
+        )
         await self.page.get_by_role("button", name="Grant access").click()
-        await expect(asked).to_have_text("Your tokens")
+        await expect(asked).to_have_text("Your tokens", timeout=_PATIENCE)
 
     async def claims(self) -> dict[str, str]:
         """Return the claims of the ID token, as the app shows them, verified."""

@@ -8,6 +8,7 @@ import logging
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -132,6 +133,19 @@ async def eventually(true: Callable[[], bool]) -> None:
 
 
 # — at the start -----------------------------------------------------------------------
+
+
+async def test_a_connector_is_lent_the_servers_clock(build: Build) -> None:
+    told: list[datetime] = []
+    house = await build(toy("a"))
+
+    async def look(context: ConnectorContext) -> None:
+        told.append(context.now())
+
+    house.toys.behaviour["a"] = look
+    moment = datetime(2030, 1, 1, tzinfo=UTC)
+    await house.open(now=lambda: moment)
+    assert told == [moment]
 
 
 async def test_connectors_are_open_after_the_start(build: Build) -> None:
