@@ -15,7 +15,10 @@ _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 # With ``compat: strict``, only what is about the end user.
 _OF_THE_TOKEN = frozenset(
-    ("iss", "aud", "azp", "exp", "iat", "jti", "nonce", "at_hash", "c_hash", "sid")
+    (
+        *("iss", "aud", "azp", "client_id", "scope", "exp", "iat", "jti"),
+        *("nonce", "at_hash", "c_hash", "sid"),
+    )
 )
 
 

@@ -146,7 +146,27 @@ async def test_strictly_only_an_access_token_is_one(make_world):
     assert (await world.userinfo(tokens["id_token"])).status == 401
     claims = parsed(await world.userinfo(tokens["access_token"]))
     assert not {"iss", "aud", "exp", "jti", "nonce", "at_hash"} & claims.keys()
+    assert not {"client_id", "scope"} & claims.keys()
     assert {"sub", "email", "name"} <= claims.keys()
+
+
+async def test_strictly_an_access_token_says_whose_it_is_and_what_for(make_world):
+    """RFC 9068 sections 2.2 and 2.2.3."""
+    world = await make_world(STRICT)
+    tokens = await world.tokens()
+    claims = await world.claims(tokens["access_token"])
+    assert {"iss", "exp", "aud", "sub", "iat", "jti"} <= claims.keys()
+    assert claims["client_id"] == "example-app"
+    assert claims["scope"] == tokens["scope"]
+    assert {"openid", "email"} <= set(tokens["scope"].split())
+    assert not {"client_id", "scope"} & (await world.claims(tokens["id_token"])).keys()
+
+
+async def test_an_answer_with_tokens_has_no_more_than_that_of_dex(world):
+    tokens = await world.tokens()
+    assert "scope" not in tokens
+    claims = await world.claims(tokens["access_token"])
+    assert not {"client_id", "scope"} & claims.keys()
 
 
 async def test_introspection_describes_an_access_token(world):

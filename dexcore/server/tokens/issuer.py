@@ -26,8 +26,8 @@ TOKEN_TYPE = "urn:ietf:params:oauth:token-type:"  # noqa: S105
 class TokenIssuer:
     """Signs what a client gets.  ``lifetime`` is of ID and access tokens.
 
-    With ``strict`` an access token says in its header that it is one, so that nobody
-    takes an ID token for it.
+    With ``strict`` an access token is one of RFC 9068, which says in its header what it
+    is, so that nobody takes an ID token for it; and the answer names the scopes.
     """
 
     url: str
@@ -49,6 +49,9 @@ class TokenIssuer:
             "token_type": "bearer",
             "expires_in": self._expires_in(),
         }
+        if self.strict:
+            # Some clients go by it, though it is what they asked for: Spring does.
+            response["scope"] = " ".join(authorization.scopes)
         if authorization.refresh_token:
             response["refresh_token"] = authorization.refresh_token
         if authorization.always_identify or OPENID in authorization.scopes:
@@ -101,13 +104,13 @@ class TokenIssuer:
         common: dict[str, Any],
         user: dict[str, Any],
     ) -> str:
-        return await self._sign(
-            authorization,
-            common,
-            user,
-            {"at_hash": self._hash(new_id())},
-            ACCESS_TOKEN_TYPE if self.strict else None,
-        )
+        more = {"at_hash": self._hash(new_id())}
+        if not self.strict:
+            return await self._sign(authorization, common, user, more)
+        # RFC 9068 sections 2.2 and 2.2.3.
+        more["client_id"] = authorization.client.id
+        more["scope"] = " ".join(authorization.scopes)
+        return await self._sign(authorization, common, user, more, ACCESS_TOKEN_TYPE)
 
     async def _id_token(
         self,
