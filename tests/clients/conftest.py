@@ -157,7 +157,7 @@ def _free_port() -> int:
         return free.getsockname()[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port():
     """Return what finds a port nobody listens on."""
     return _free_port
@@ -173,6 +173,21 @@ def provider(tmp_path_factory):
 @pytest.fixture
 def serve_provider(tmp_path_factory):
     """Return what serves a provider with more in its file, until the test ends."""
+    with serving(tmp_path_factory) as serve:
+        yield serve
+
+
+@pytest.fixture(scope="module")
+def serve_provider_to_all(tmp_path_factory):
+    """Return what serves a provider until the module ends."""
+    with serving(tmp_path_factory) as serve:
+        yield serve
+
+
+@contextlib.contextmanager
+def serving(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Provider]]:
     with contextlib.ExitStack() as stack:
 
         def serve(**more: object) -> Provider:
