@@ -1,17 +1,22 @@
-"""Apache guards a site with mod_auth_openidc: login, refresh, logout, back-channel."""
+"""Apache guards a site with mod_auth_openidc: login, groups, refresh, every logout."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
 import time
 
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import attrs
 import pytest
@@ -23,6 +28,7 @@ from dexcore.testing.page import Page
 MODULES = Path("/usr/lib/apache2/modules")
 EMAIL, PASSWORD = "jane@example.com", "password"
 SECRET = "a-secret-of-the-apache-server"
+SITE = Path(__file__).with_name("apache_site.conf")
 NOWHERE = "http://127.0.0.1:1/"
 
 HTTPD = """
@@ -37,20 +43,12 @@ DefaultRuntimeDir {folder}
 {user}
 {modules}
 DocumentRoot {folder}/www
-OIDCProviderMetadataURL {issuer}/.well-known/openid-configuration
-OIDCClientID apache
-OIDCClientSecret {secret}
-OIDCRedirectURI http://127.0.0.1:{port}/app/in
-OIDCDefaultLoggedOutURL http://127.0.0.1:{port}/out
-OIDCCryptoPassphrase a-passphrase-of-this-test
-OIDCScope "openid email profile offline_access"
-OIDCCookieSameSite On
-OIDCPKCEMethod S256
-OIDCRemoteUserClaim email
-OIDCPassClaimsAs environment
+Define ISSUER {issuer}
+Define SITE http://127.0.0.1:{port}
+Define SECRET {secret}
+Define PASSPHRASE a-passphrase-of-this-test
+Include {site}
 <Location /app>
-AuthType openid-connect
-Require valid-user
 Header set X-User "expr=%{{REMOTE_USER}}"
 Header set X-Access-Token "%{{OIDC_access_token}}e"
 </Location>
@@ -78,11 +76,13 @@ def apache(program: str, port: int, issuer: str) -> Iterator[Apache]:
             port=port,
             issuer=issuer,
             secret=SECRET,
+            site=SITE,
             modules="\n".join(modules),
             user="User www-data\nGroup www-data" if root else "",
         )
     )
-    for name, text in (("app/page", "the secret"), ("out", "bye")):
+    pages = ("app/page", "app/admins", "app/auditors")
+    for name, text in (*((page, "the secret") for page in pages), ("out", "bye")):
         file = folder / "www" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -115,31 +115,38 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture
-def site(requires_program, serve_provider, free_port):
-    """The site, and the provider it logs people in with."""
+def open_site(requires_program, serve_provider, free_port):
+    """Return what opens a site, and the provider it logs people in with.
+
+    Arguments say more of the provider; in addresses of them ``SITE`` is the site's.
+    """
     program = requires_program("apache2", install="apt-get install apache2")
     if not (MODULES / "mod_auth_openidc.so").exists():
         requires_program(
             "mod_auth_openidc", install="apt-get install libapache2-mod-auth-openidc"
         )
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    provider = serve_provider(
-        sessions={},
-        oauth2={"skipApprovalScreen": True},
-        staticClients=[
-            {
+    with contextlib.ExitStack() as stack:
+
+        def start(client: dict[str, str], **more: object) -> tuple[Apache, Any]:
+            port = free_port()
+            url = f"http://127.0.0.1:{port}"
+            apache_client = {
                 "id": "apache",
                 "secret": SECRET,
                 "name": "Apache",
                 "redirectURIs": [f"{url}/app/in"],
                 "postLogoutRedirectURIs": [f"{url}/out"],
-                "backchannelLogoutURI": f"{url}/app/in?logout=backchannel",
+                **client,
             }
-        ],
-    )
-    with apache(program, port, provider.issuer) as up:
-        yield up, provider
+            text = json.dumps(
+                {"sessions": {}, "staticClients": [apache_client], **more}
+            )
+            settings = json.loads(text.replace("SITE", url))
+            provider = serve_provider(oauth2={"skipApprovalScreen": True}, **settings)
+            up = stack.enter_context(apache(program, port, provider.issuer))
+            return up, provider
+
+        yield start
 
 
 def go(browser: SyncBrowser, url: str) -> Page:
@@ -158,8 +165,16 @@ def enter(browser: SyncBrowser, site: Apache) -> Page:
     return page
 
 
-def test_apache_logs_in_refreshes_and_logs_out(site):
-    up, provider = site
+def info(browser: SyncBrowser, site: Apache, **more: object) -> dict[str, Any]:
+    """Return what the site tells a script in its pages about the session."""
+    query = urlencode({"info": "json", **more})
+    page = go(browser, f"{site.url}/app/in?{query}")
+    assert page.status == 200, page.words
+    return json.loads(page.html)
+
+
+def test_apache_logs_in_refreshes_and_logs_out(open_site):
+    up, provider = open_site({})
     with SyncBrowser(stop_at=NOWHERE) as browser:
         page = enter(browser, up)
         assert page.words == "the secret", up.log.read_text()
@@ -178,14 +193,79 @@ def test_apache_logs_in_refreshes_and_logs_out(site):
         assert "You are not logged in" in go(browser, provider.issuer).words
 
 
-def test_apache_hears_by_the_back_channel_that_its_user_has_left(site):
-    up, provider = site
+def test_apache_lets_in_whom_their_groups_let_in(open_site):
+    up, _ = open_site({})
+    with SyncBrowser(stop_at=NOWHERE) as browser:
+        enter(browser, up)
+        assert go(browser, f"{up.url}/app/admins").words == "the secret"
+        assert go(browser, f"{up.url}/app/auditors").status in (401, 403)
+
+
+def test_apache_refreshes_by_itself_what_is_about_to_expire(open_site):
+    up, _ = open_site({}, expiry={"idTokens": "25s"})
+    here = f"{up.url}/app/page"
+    with SyncBrowser(stop_at=NOWHERE) as browser:
+        token = enter(browser, up).headers["X-Access-Token"]
+        first = go(browser, here).headers["X-Access-Token"]
+        second = go(browser, here).headers["X-Access-Token"]
+        assert len({token, first, second}) == 3, up.log.read_text()
+
+
+def test_a_script_in_a_page_has_apache_refresh(open_site):
+    up, _ = open_site({})
+    with SyncBrowser(stop_at=NOWHERE) as browser:
+        enter(browser, up)
+        told = info(browser, up)
+        assert told["id_token"]["email"] == EMAIL
+        assert info(browser, up)["access_token"] == told["access_token"]
+        deadline = time.monotonic() + 30
+        # It counts in seconds.
+        while (newer := info(browser, up, access_token_refresh_interval=1)) and (
+            newer["access_token"] == told["access_token"]
+        ):
+            assert time.monotonic() < deadline, up.log.read_text()
+            time.sleep(0.2)
+        assert newer["refresh_token"] != told["refresh_token"]
+
+
+def test_apache_logs_out_whose_tokens_are_not_renewed_any_more(open_site):
+    up, provider = open_site(
+        {"refreshTokenLifetime": "session"}, expiry={"idTokens": "25s"}
+    )
+    with SyncBrowser(stop_at=NOWHERE) as browser:
+        enter(browser, up)
+        leave(browser, provider)
+        page = go(browser, f"{up.url}/app/page")
+        assert "the secret" not in page.words
+        assert not go(browser, f"{up.url}/app/page").url.startswith(up.url)
+
+
+def test_apache_hears_by_the_back_channel_that_its_user_has_left(open_site):
+    up, provider = open_site({"backchannelLogoutURI": "SITE/app/in?logout=backchannel"})
     with SyncBrowser(stop_at=NOWHERE) as browser:
         assert enter(browser, up).words == "the secret"
-        asked = go(browser, f"{provider.issuer}/logout")
-        done = browser.submit(asked, asked.forms[0])
-        assert "You are logged out" in done.words
+        assert "You are logged out" in leave(browser, provider).words
         deadline = time.monotonic() + 30
         while go(browser, f"{up.url}/app/page").url.startswith(up.url):
             assert time.monotonic() < deadline, up.log.read_text()
             time.sleep(0.1)
+
+
+def test_apache_hears_in_a_frame_that_its_user_has_left(open_site):
+    frames = {"apache": "SITE/app/in?logout=get"}
+    up, provider = open_site({}, sessions={"frontchannelLogoutURIs": frames})
+    with SyncBrowser(stop_at=NOWHERE) as browser:
+        assert enter(browser, up).words == "the secret"
+        page = leave(browser, provider)
+        (frame,) = re.findall(r'<iframe[^>]* src="([^"]+)"', page.html)
+        assert go(browser, f"{up.url}/app/page").words == "the secret"
+        go(browser, unescape(frame))
+        assert go(browser, f"{up.url}/app/page").url.startswith(provider.issuer)
+
+
+def leave(browser: SyncBrowser, provider: Any) -> Page:
+    """Log out at the provider; return its last page."""
+    asked = go(browser, f"{provider.issuer}/logout")
+    done = browser.submit(asked, asked.forms[0])
+    assert isinstance(done, Page)
+    return done
