@@ -91,6 +91,18 @@ const who = await oauth.processUserInfoResponse(
   oauth.skipSubjectCheck,
   await oauth.userInfoRequest(server, client, exchanged.access_token, insecure),
 );
+const password = await oauth.processGenericTokenEndpointResponse(
+  server,
+  client,
+  await oauth.genericTokenEndpointRequest(
+    server,
+    client,
+    authentication,
+    "password",
+    { username: op.email, password: op.password, scope: op.scopes },
+    insecure,
+  ),
+);
 console.log(
   JSON.stringify({
     claims: oauth.getValidatedIdTokenClaims(tokens),
@@ -98,6 +110,7 @@ console.log(
     waiting: [first.error, second.error],
     again,
     robot: oauth.getValidatedIdTokenClaims(robot),
+    password: oauth.getValidatedIdTokenClaims(password),
     who,
     issued: exchanged.issued_token_type,
   }),

@@ -46,12 +46,18 @@ const who = await client.fetchUserInfo(
   exchanged.access_token,
   client.skipSubjectCheck,
 );
+const password = await client.genericGrantRequest(config, "password", {
+  username: op.email,
+  password: op.password,
+  scope: op.scopes,
+});
 console.log(
   JSON.stringify({
     claims: tokens.claims(),
     refreshed: refreshed.claims(),
     again,
     robot: robot.claims(),
+    password: password.claims(),
     who,
     issued: exchanged.issued_token_type,
   }),

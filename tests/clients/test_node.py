@@ -32,3 +32,18 @@ def test_a_device_a_robot_and_a_gateway_get_tokens(run_node, provider, script):
     assert learnt["robot"]["sub"] != learnt["claims"]["sub"]
     assert learnt["who"]["email"] == "kilgore@kilgore.trout"
     assert learnt["issued"] == "urn:ietf:params:oauth:token-type:access_token"
+    assert learnt["password"]["sub"] == learnt["claims"]["sub"]
+
+
+def test_an_api_that_wants_rfc_9068_is_content_with_strict(run_app, serve_provider):
+    told_a_password = {"passwordConnector": "local"}
+    strict = serve_provider(compat="strict", oauth2=told_a_password)
+    learnt = run_app("api_oauth4webapi.mjs", strict, strict.log_in)
+    assert learnt["api"]["sub"] == learnt["claims"]["sub"]
+    assert learnt["api"]["client_id"] == strict.client_id
+    assert learnt["api"]["scope"] == learnt["scope"] == strict.scopes
+    assert learnt["mistaken"]["refused"]
+
+
+def test_an_api_that_wants_rfc_9068_takes_no_token_of_dex(run_node):
+    assert run_node("api_oauth4webapi.mjs")["api"]["refused"]

@@ -1,43 +1,51 @@
-"""Apps renew logins silently and log out, with the libraries they use for it."""
+"""Apps for Node renew logins silently, log out, and hear of it."""
 
 from __future__ import annotations
 
+import attrs
+import pytest
+
 from dexcore.testing.browser import Landing, SyncBrowser
 
-SESSIONS = {"ssoSharedWithDefault": "all"}
 EMAIL, PASSWORD = "jane@example.com", "password"
-REDIRECT_URI = "http://127.0.0.1:5555/callback"
 
 
-def client(**more: object) -> dict[str, object]:
-    return {
+@pytest.mark.parametrize(
+    "script", ["sessions_openid_client.mjs", "sessions_oauth4webapi.mjs"]
+)
+def test_an_app_renews_silently_and_logs_out(
+    run_app, serve_provider, free_port, script
+):
+    app = f"http://127.0.0.1:{free_port()}"
+    bye = f"{app}/callback/bye"
+    client = {
         "id": "app",
         "secret": "ZXhhbXBsZS1hcHAtc2VjcmV0",
         "name": "An app",
-        "redirectURIs": [REDIRECT_URI],
-        **more,
+        "redirectURIs": [f"{app}/callback"],
+        "postLogoutRedirectURIs": [bye],
     }
-
-
-def test_openid_client_renews_silently_and_logs_out(run_app, serve_provider):
-    bye = f"{REDIRECT_URI}/bye"
-    provider = serve_provider(
-        sessions=SESSIONS,
-        staticClients=[client(postLogoutRedirectURIs=[bye])],
-        oauth2={"skipApprovalScreen": True},
+    listens = "oauth4webapi" in script
+    if listens:
+        client["backchannelLogoutURI"] = f"{app}/backchannel"
+    provider = attrs.evolve(
+        serve_provider(
+            sessions={"ssoSharedWithDefault": "all"},
+            staticClients=[client],
+            oauth2={"skipApprovalScreen": True},
+        ),
+        redirect_uri=f"{app}/callback",
     )
     with SyncBrowser() as browser:
-        visited = []
 
         def browse(url: str) -> str:
-            visited.append(url)
             if url.startswith(f"{provider.issuer}/logout"):
                 landing = browser.authorize(url)
                 assert isinstance(landing, Landing)
                 return landing.url
             return browser.log_in(url, EMAIL, PASSWORD).url
 
-        learnt = run_app("openid_client_sessions.mjs", provider, browse)
+        learnt = run_app(script, provider, browse)
     first, silent = learnt["first"], learnt["silent"]
     assert silent["sub"] == first["sub"]
     assert silent["sid"] == first["sid"] == learnt["fresh"]["sid"]
@@ -45,3 +53,7 @@ def test_openid_client_renews_silently_and_logs_out(run_app, serve_provider):
     assert learnt["again"]["auth_time"] >= first["auth_time"]
     assert learnt["bye"] == f"{bye}?state=see+you"
     assert learnt["after"] == "login_required"
+    if listens:
+        assert learnt["heard"]["path"] == "/backchannel"
+        assert learnt["heard"]["sub"] == first["sub"]
+        assert learnt["heard"]["sid"] == first["sid"]
