@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dexcore.config import load
 from dexcore.server.pages import PAGES
 
 ROOT = Path(__file__).parent.parent
@@ -53,3 +54,47 @@ def leads_somewhere(link, document):
 @pytest.mark.parametrize("page", PAGES)
 def test_the_manual_of_the_pages_names_every_page(page):
     assert f"`{page}`" in (ROOT / "docs/pages.md").read_text("utf-8")
+
+
+# — docs/clients.md --------------------------------------------------------------------
+
+CLIENTS = ROOT / "docs/clients.md"
+# Each block of code is of the file that was linked last.
+_SHOWN = re.compile(
+    r"\]\(\.\./(?P<file>tests/clients/[^)]+)\)|^```(?P<kind>\w+)\n(?P<code>.*?)^```",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def shown_of_clients():
+    file = None
+    for found in _SHOWN.finditer(CLIENTS.read_text("utf-8")):
+        if found["file"]:
+            file = found["file"]
+        else:
+            yield file, found["kind"], found["code"]
+
+
+def test_what_is_shown_of_clients_is_what_is_tested():
+    shown = [each for each in shown_of_clients() if each[1] != "yaml"]
+    assert {kind for _, kind, _ in shown} == {"properties", "java", "apache", "js"}
+    missing = [
+        (file, code)
+        for file, _, code in shown
+        if unindented(code) not in unindented((ROOT / file).read_text("utf-8"))
+    ]
+    assert missing == []
+
+
+def unindented(code):
+    return "\n".join(line.strip() for line in code.strip().splitlines())
+
+
+def test_the_server_takes_what_clients_are_shown_to_need(tmp_path):
+    (code,) = (code for _, kind, code in shown_of_clients() if kind == "yaml")
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"issuer: https://dex.example.com\nstorage: {{type: memory}}\n{code}"
+    )
+    ids = {client.id for client in load(file).static_clients}
+    assert ids == {"spring", "apache", "spa"}

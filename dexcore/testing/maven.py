@@ -16,6 +16,7 @@ from pathlib import Path
 __all__ = ["built"]
 
 _SECONDS = 600.0  # what it needs may have to be fetched
+_UNREACHABLE = "Could not transfer artifact"
 _BUILD = (
     *("-q", "-B", "compile", "dependency:copy-dependencies"),
     *("-DincludeScope=runtime", "-DoutputDirectory=target/lib"),
@@ -26,7 +27,8 @@ def built(project: Path, mvn: str = "mvn") -> str:
     """Return the class path of the program whose ``pom.xml`` is in folder *project*.
 
     It is in the user's cache folder, named after what is in the project.  *mvn* is the
-    program.  Raises ``RuntimeError`` with Maven's words if it fails.
+    program.  Raises ``ConnectionError`` if it cannot fetch what it needs and
+    ``RuntimeError`` if it fails otherwise, with its words.
     """
     files = sorted(path for path in project.rglob("*") if path.is_file())
     wanted = hashlib.sha256()
@@ -60,7 +62,9 @@ def _build(project: Path, copy: Path, mvn: str) -> None:
         timeout=_SECONDS,
     )
     if done.returncode:
-        raise RuntimeError(f"{mvn}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        words = f"{mvn}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        failed = ConnectionError if _UNREACHABLE in words else RuntimeError
+        raise failed(words)
 
 
 @contextlib.contextmanager

@@ -79,6 +79,7 @@ def answers(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def running(serve_provider_to_all, free_port, tmp_path_factory):
+    class_path = built(Path(__file__).parent / "spring")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     issuers = {}
@@ -100,17 +101,19 @@ def running(serve_provider_to_all, free_port, tmp_path_factory):
             staticClients=[client],
         )
         issuers[name] = provider.issuer
-    class_path = built(Path(__file__).parent / "spring")
     with spring(class_path, port, issuers, tmp_path_factory.mktemp("spring")) as site:
         yield site
 
 
 @pytest.fixture
-def site(requires_program, request):
+def site(requires_program, not_run, request):
     """The site, one for all tests."""
     requires_program("javac", install="apt-get install default-jdk-headless")
     requires_program("mvn", install="apt-get install maven")
-    return request.getfixturevalue("running")
+    try:
+        return request.getfixturevalue("running")
+    except ConnectionError as error:
+        not_run(error)
 
 
 def go(browser: SyncBrowser, url: str) -> Page:
