@@ -334,8 +334,8 @@ class SyncBrowser:
     Close it when done, or use it as a context manager.
     """
 
-    def __init__(self, *, stop_at: str = "", timeout: float = 30) -> None:
-        self.browser = Browser(stop_at=stop_at, timeout=timeout)
+    def __init__(self, *, stop_at: str = "", timeout: float = 30, ca: str = "") -> None:
+        self.browser = Browser(stop_at=stop_at, timeout=timeout, ca=ca)
         self._background = Background("dexcore.testing.browser")
 
     def log_in(

@@ -1,7 +1,7 @@
 """Programs written in Go that tests run: built once for all checkouts.
 
-They are kept in the user's cache folder.  It takes a compiler and the module proxy it is
-configured with; test processes that want the same program wait for the first of them.
+They are kept in the user's cache folder.  It takes a compiler and the module proxy it
+is configured with; test processes that want the same program wait for the first.
 """
 
 from __future__ import annotations

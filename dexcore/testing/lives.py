@@ -27,7 +27,7 @@ import urllib.error
 import urllib.request
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from itertools import count
 from multiprocessing.process import BaseProcess
@@ -67,7 +67,7 @@ class Life:
         self.log = folder / "log"
         self._passed = folder / "passed"
         self._doom = folder / "doom"
-        self._rotated = folder / "rotated"
+        self._signed = folder / "signed"
 
     @property
     def alive(self) -> bool:
@@ -92,11 +92,11 @@ class Life:
 
     def rotate(self) -> None:
         """Let the next key sign now; return when it does, or when all is over."""
-        assert self.process.pid is not None
-        self._rotated.unlink(missing_ok=True)
-        os.kill(self.process.pid, signal.SIGUSR1)
-        while self.alive and not self._rotated.exists():
-            time.sleep(0.005)
+        self._let_sign(signal.SIGUSR1)
+
+    def look(self) -> None:
+        """Let the signer do now what is due by its clock, as it does every 10 s."""
+        self._let_sign(signal.SIGUSR2)
 
     def kill(self) -> None:
         """``kill -9``."""
@@ -114,7 +114,13 @@ class Life:
         self.process.join(_STOPS)
         if self.process.is_alive():
             self.kill()
-        self.process.close()
+
+    def _let_sign(self, number: signal.Signals) -> None:
+        assert self.process.pid is not None
+        self._signed.unlink(missing_ok=True)
+        os.kill(self.process.pid, number)
+        while self.alive and not self._signed.exists():
+            time.sleep(0.005)
 
 
 class Lives:
@@ -139,6 +145,7 @@ class Lives:
     ) -> None:
         for life in self._begun:
             life.stop()
+            life.process.close()
 
     def forward(self, seconds: float) -> None:
         """Move the clocks of all of them, and of those to come."""
@@ -150,13 +157,14 @@ class Lives:
     def begin(self, configuration: Mapping[str, Any], port: int = 0) -> Life:
         """Start a server and wait until it serves; ``RuntimeError`` if it does not.
 
-        It listens on *port*, and is its own issuer unless the configuration has one.
+        It listens on *port*, and is its own issuer unless the configuration has one;
+        whatever else its ``web`` has is kept.
         """
         folder = self._folder / f"life{next(self._numbers)}"
         folder.mkdir()
         port = port or _free_port()
         origin = f"http://127.0.0.1:{port}"
-        own = {"web": {"http": f"127.0.0.1:{port}"}}
+        own = {"web": {**configuration.get("web", {}), "http": f"127.0.0.1:{port}"}}
         issuer = {"issuer": f"{origin}/dex"}
         settings = issuer | dict(configuration) | own
         process = self._context.Process(
@@ -191,7 +199,7 @@ def _live(text: str, folder: Path, clock: Path) -> None:
             plugins.find(_Offer(mortal)),
             now=lambda: utcnow() + timedelta(seconds=_offset(clock)),
         )
-        _rotate_when_asked(server.parts.signer, reached, folder / "rotated")
+        _sign_when_asked(server.parts.signer, reached, folder / "signed")
         return server
 
     try:
@@ -200,9 +208,15 @@ def _live(text: str, folder: Path, clock: Path) -> None:
         lines.flush()
 
 
-def _rotate_when_asked(signer: Any, reached: _Reached, done: Path) -> None:
+def _sign_when_asked(signer: Any, reached: _Reached, done: Path) -> None:
     asked: set[asyncio.Task[None]] = set()
     loop = asyncio.get_running_loop()
+
+    async def look() -> None:
+        try:
+            await signer.refresh()
+        finally:
+            done.touch()  # noqa: ASYNC240 - in a file system in memory, or nearly
 
     async def rotate() -> None:
         # First what has to be there for it, so that nothing but the rotation is cut.
@@ -214,9 +228,11 @@ def _rotate_when_asked(signer: Any, reached: _Reached, done: Path) -> None:
             reached.beside = _BESIDE
             done.touch()  # noqa: ASYNC240 - in a file system in memory, or nearly
 
-    loop.add_signal_handler(
-        signal.SIGUSR1, lambda: asked.add(loop.create_task(rotate()))
-    )
+    def begin(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        asked.add(loop.create_task(work()))
+
+    loop.add_signal_handler(signal.SIGUSR1, begin, rotate)
+    loop.add_signal_handler(signal.SIGUSR2, begin, look)
 
 
 @attrs.frozen
