@@ -29,11 +29,22 @@ class Signer(ABC):
     def key_set(self) -> KeySet:
         """The keys as they are now: one immutable snapshot, swapped at rotation."""
 
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """What may be the ``alg`` of a token, now or later; that of now comes first.
+
+        For discovery: many clients read it once, and refuse whatever is not in it for
+        as long as they run.
+        """
+        return self.key_set.algorithms
+
     @abstractmethod
     async def sign(self, payload: bytes, *, typ: str | None = None) -> str:
         """Return *payload* as a compact JWS (RFC 7515 section 7.1) by the current key.
 
-        The header has ``alg``, ``kid`` and, if given, ``typ``.
+        That is the key of :attr:`key_set` at the moment of the call: the hashes in an
+        ID token have been made for its algorithm.  The header has ``alg``, ``kid`` and,
+        if given, ``typ``.
         """
 
     async def run(self) -> None:

@@ -21,7 +21,7 @@ import logging
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import attrs
 
@@ -48,6 +48,8 @@ _SLACK = timedelta(seconds=60)
 # RSA signatures per turn of the event loop: the two of one answer, half a millisecond.
 _AT_ONCE = 2
 
+Algorithm = Literal["RS256", "ES256", "EdDSA"]
+
 _SLOT = "next"
 _MARGIN = timedelta(days=1)
 
@@ -62,7 +64,7 @@ class Config:
         help="How long a key signs; at least the eleven minutes the next is published "
         "before.",
     )
-    algorithm: Literal["RS256", "ES256", "EdDSA"] = option(
+    algorithm: Algorithm = option(
         "RS256",
         help="What new keys are for; a change shows at the next rotation. dex itself "
         "signs with RS256 and ES256 only.",
@@ -104,6 +106,11 @@ class LocalSigner(Signer):
         """The keys as they are now."""
         return self._now_published().key_set
 
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """Those of the keys, and those the configuration may be changed to."""
+        return tuple(dict.fromkeys((*self.key_set.algorithms, *get_args(Algorithm))))
+
     async def open(self) -> None:
         """Load the keys; make the first one if there is none.
 
@@ -119,10 +126,11 @@ class LocalSigner(Signer):
     async def sign(self, payload: bytes, *, typ: str | None = None) -> str:
         """Return *payload* as a compact JWS by the current key."""
         key = self._now_published().signing
-        if not key.slow:
-            return key.sign(payload, typ)
-        await self._turns.mine()
-        return self._now_published().signing.sign(payload, typ)
+        if key.slow:
+            # By the same key afterwards, though another may sign by then: at_hash is
+            # for this one's algorithm.
+            await self._turns.mine()
+        return key.sign(payload, typ)
 
     async def run(self) -> None:
         """Refresh until cancelled.  What fails is logged and tried again."""

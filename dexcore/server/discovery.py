@@ -76,9 +76,7 @@ class Discovery:
             "response_types_supported": sorted(self.response_types),
             **self._responses(),
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": list(
-                self.signer.key_set.algorithms
-            ),
+            "id_token_signing_alg_values_supported": list(self.signer.algorithms),
             "code_challenge_methods_supported": list(self.challenge_methods),
             "scopes_supported": [
                 "openid",

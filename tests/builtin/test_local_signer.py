@@ -146,8 +146,12 @@ def kids(signer: LocalSigner) -> list[str]:
 
 
 def kid_of(token: str) -> str:
-    header = orjson.loads(jose.b64decode(token.partition(".")[0]))
-    return str(header["kid"])
+    return str(header_of(token)["kid"])
+
+
+def header_of(token: str) -> dict[str, Any]:
+    header: dict[str, Any] = orjson.loads(jose.b64decode(token.partition(".")[0]))
+    return header
 
 
 # — Opening ----------------------------------------------------------------------------
@@ -179,6 +183,36 @@ async def test_many_rsa_signatures_at_once_all_verify(site: Site) -> None:
     signer = await site.replica("RS256")
     tokens = await asyncio.gather(*(signer.sign(PAYLOAD) for _ in range(10)))
     assert {signer.key_set.verify(token)[1] for token in tokens} == {PAYLOAD}
+
+
+async def test_who_waits_for_a_signature_gets_it_by_the_key_it_asked_of(
+    site: Site,
+) -> None:
+    """What the payload says was made for that key's algorithm: ``at_hash`` is."""
+    await (await site.replica("RS256")).refresh()
+    signer = await site.replica("EdDSA")
+    await signer.refresh()
+    waited: list[bool] = []
+
+    async def sign() -> None:
+        algorithm = signer.key_set.algorithm
+        header = header_of(await signer.sign(PAYLOAD))
+        assert header["alg"] == algorithm
+        waited.append(algorithm != signer.key_set.algorithm)
+
+    await asyncio.gather(*(sign() for _ in range(200)), signer.rotate())
+    assert any(waited), "nobody waited while the keys rotated"
+
+
+async def test_the_algorithms_are_those_of_now_and_those_that_may_come(
+    site: Site,
+) -> None:
+    """Clients that read them once can verify whatever comes."""
+    signer = await site.replica("ES256")
+    assert signer.algorithms == ("ES256", "RS256", "EdDSA")
+    await (await site.replica("EdDSA")).rotate()
+    await signer.refresh()
+    assert signer.algorithms == ("EdDSA", "ES256", "RS256")
 
 
 async def test_others_get_their_turn_between_rsa_signatures(site: Site) -> None:
