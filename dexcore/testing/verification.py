@@ -18,7 +18,7 @@ from jwcrypto.jws import JWS
 
 from .tokens import TokenError, Tokens
 
-__all__ = ["verified"]
+__all__ = ["header", "verified"]
 
 _HASHES = {"RS256": "sha256", "ES256": "sha256", "EdDSA": "sha512"}
 
@@ -51,6 +51,13 @@ def verified(
     wanted = _half_hash(tokens.access_token, header["alg"])
     _check(claims.get("at_hash") == wanted, "at_hash", claims, wanted)
     return tokens
+
+
+def header(token: str) -> dict[str, Any]:
+    """Return the header of a token, as it is written there."""
+    encoded = token.partition(".")[0]
+    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(encoded + "=="))
+    return found
 
 
 def _signed(token: str, jwks: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
