@@ -53,6 +53,7 @@ class Provider:
     password: str = PASSWORD
     exchange_connector: str = "upstream"
     scopes: str = SCOPES
+    key: dict[str, object] | None = None  # a private JWK, instead of the secret
 
     def log_in(self, url: str) -> str:
         """Log Jane in at the authorization request, and return the redirect to the app.

@@ -6,7 +6,13 @@ const op = JSON.parse(process.argv[2]);
 const issuer = new URL(op.issuer);
 const insecure = { [oauth.allowInsecureRequests]: true };
 const client = { client_id: op.client_id };
-const authentication = oauth.ClientSecretBasic(op.client_secret);
+const es256 = { name: "ECDSA", namedCurve: "P-256" };
+const authentication = op.key
+  ? oauth.PrivateKeyJwt({
+      kid: op.key.kid,
+      key: await crypto.subtle.importKey("jwk", op.key, es256, false, ["sign"]),
+    })
+  : oauth.ClientSecretBasic(op.client_secret);
 const server = await oauth.processDiscoveryResponse(
   issuer,
   await oauth.discoveryRequest(issuer, insecure),

@@ -3,11 +3,18 @@ import * as client from "openid-client";
 import { createInterface } from "node:readline";
 
 const op = JSON.parse(process.argv[2]);
+const es256 = { name: "ECDSA", namedCurve: "P-256" };
+const authentication = op.key
+  ? client.PrivateKeyJwt({
+      kid: op.key.kid,
+      key: await crypto.subtle.importKey("jwk", op.key, es256, false, ["sign"]),
+    })
+  : undefined;
 const config = await client.discovery(
   new URL(op.issuer),
   op.client_id,
   op.client_secret,
-  undefined,
+  authentication,
   { execute: [client.allowInsecureRequests] },
 );
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
+
+from dexcore.testing.client_key import ClientKey
 
 
 @pytest.mark.parametrize("script", ["openid_client.mjs", "oauth4webapi.mjs"])
@@ -14,6 +17,32 @@ def test_an_app_logs_in_verifies_refreshes_and_asks_for_userinfo(
     assert learnt["claims"]["groups"] == ["admins"]
     assert learnt["refreshed"]["sub"] == learnt["claims"]["sub"]
     assert learnt["rotated"] is True
+    assert learnt["introspection"]["active"] is True
+    assert learnt["after"] == "invalid_grant"
+
+
+@pytest.mark.parametrize("script", ["openid_client.mjs", "oauth4webapi.mjs"])
+def test_an_app_proves_itself_with_a_key(run_app, serve_provider, script):
+    key = ClientKey("ES256")
+    provider = serve_provider(
+        staticClients=[
+            {
+                "id": "keyed",
+                "name": "An app with a key",
+                "redirectURIs": ["http://127.0.0.1:5555/callback"],
+                "metadata": {
+                    "token_endpoint_auth_method": "private_key_jwt",
+                    "token_endpoint_auth_signing_alg": "ES256",
+                    "jwks": key.jwks,
+                },
+            }
+        ],
+        compat="strict",
+    )
+    app = attrs.evolve(provider, client_id="keyed", client_secret="", key=key.jwk)
+    learnt = run_app(script, app, provider.log_in)
+    assert learnt["claims"]["aud"] == "keyed"
+    assert learnt["refreshed"]["sub"] == learnt["claims"]["sub"]
     assert learnt["introspection"]["active"] is True
     assert learnt["after"] == "invalid_grant"
 
