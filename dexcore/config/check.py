@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 
 from ..errors import PluginError
+from ..oauth2.response_types import switched_on
 from .convert import examine
 from .document import Section
 from .findings import Findings, Path
@@ -238,8 +239,10 @@ def _check_grpc(config: Config, found: Findings) -> None:
 
 def _check_flows(config: Config, found: Findings) -> None:
     oauth2 = config.oauth2
+    on = set(switched_on(oauth2.response_types, oauth2.grant_types))
     for index, name in enumerate(oauth2.response_types):
-        if _IMPLICIT.intersection(name.split()):
+        parts = set(name.split())
+        if parts & _IMPLICIT and parts <= on:
             # RFC 9700 section 2.1.2
             found.warn(
                 ("oauth2", "responseTypes", index),

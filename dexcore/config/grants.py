@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..oauth2.grant_types import CLIENT_CREDENTIALS, PASSWORD
+from ..oauth2.grant_types import CLIENT_CREDENTIALS, IMPLICIT, PASSWORD
+from ..oauth2.response_types import switched_on
 from .findings import Findings, Path
 from .model import Config
 
@@ -10,6 +11,7 @@ from .model import Config
 def check_grants(config: Config, found: Findings) -> None:
     """Write down which grants can never be used as the file has them."""
     _check_password(config, found)
+    _check_response_types(config, found)
     for index, client in enumerate(config.static_clients):
         if client.client_credentials_claims is not None:
             at: Path = ("staticClients", index, "clientCredentialsClaims")
@@ -42,6 +44,31 @@ def _check_password(config: Config, found: Findings) -> None:
                 ("oauth2", "passwordConnector"),
                 f'the connector "{named}" does not serve the grant password',
                 "Add password to its grantTypes, or name another connector.",
+            )
+
+
+def _check_response_types(config: Config, found: Findings) -> None:
+    oauth2 = config.oauth2
+    on = switched_on(oauth2.response_types, oauth2.grant_types)
+    for index, name in enumerate(oauth2.response_types):
+        at: Path = ("oauth2", "responseTypes", index)
+        parts = name.split()
+        if set(parts) <= set(on):
+            continue
+        if IMPLICIT not in oauth2.grant_types:
+            found.warn(
+                at,
+                f'the response type "{name}" is off, because grantTypes leaves '
+                "implicit out",
+                "Add implicit to oauth2.grantTypes, or remove the response type.",
+            )
+        else:
+            missing = ", ".join(part for part in parts if part not in on)
+            found.warn(
+                at,
+                f'the response type "{name}" is refused: requests are looked at part '
+                "by part, here as in dex",
+                f"List its parts too: {missing}.",
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -9,6 +10,7 @@ import secrets
 from io import BytesIO
 
 __all__ = [
+    "derived_id",
     "is_id",
     "is_supplemented",
     "new_device_code",
@@ -71,6 +73,15 @@ def new_id(*, supplemented: bool = False) -> str:
     return _random_id(32) + (_SUPPLEMENTED if supplemented else "")
 
 
+def derived_id(origin: str, *, supplemented: bool = False) -> str:
+    """Return the id, like those of :func:`new_id`, that belongs to *origin*.
+
+    It is always the same one, and does not tell what *origin* is.
+    """
+    noise = hashlib.sha512(origin.encode()).digest()[:33]
+    return _spelled(noise) + (_SUPPLEMENTED if supplemented else "")
+
+
 def is_supplemented(text: str) -> bool:
     """Say whether there is a supplement to the record with the id *text*."""
     return len(text) == 34 and text.endswith(_SUPPLEMENTED)
@@ -110,6 +121,9 @@ def new_hmac_key() -> bytes:
 
 def _random_id(length: int) -> str:
     """Return a letter, then *length* characters of base32: five random bits each."""
-    noise = random_bytes(1 + length)
+    return _spelled(random_bytes(1 + length))
+
+
+def _spelled(noise: bytes) -> str:
     first = chr(ord("a") + noise[0] % 26)
     return first + noise[1:].translate(_BASE32).decode("ascii")

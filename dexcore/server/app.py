@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.web import Application
 
 from ..config import Config
-from ..oauth2.response_types import CODE
+from ..oauth2.response_types import switched_on
 from ..oauth2.times import utcnow
 from ..plugins import Plugins
 from .account import AccountPage
@@ -23,6 +23,7 @@ from .authorize.callback import UpstreamCallback
 from .authorize.consent import Consent
 from .authorize.endpoint import AuthorizationEndpoint
 from .authorize.flow import Flows, Step
+from .authorize.front_channel import FrontChannel
 from .authorize.login import Login, Logins
 from .authorize.pushed import PushedAuthorizationEndpoint, PushedRequests
 from .authorize.request import AuthorizationRequests
@@ -239,8 +240,8 @@ def _telemetry(health: Health, metrics: Metrics) -> Application:
 
 
 def _response_types(config: Config) -> tuple[str, ...]:
-    """Return the response types that are built and switched on."""
-    return tuple(kind for kind in config.oauth2.response_types if kind == CODE)
+    """Return the parts of response types that are switched on."""
+    return switched_on(config.oauth2.response_types, config.oauth2.grant_types)
 
 
 def _authorization(
@@ -304,6 +305,7 @@ def _authorization(
         pages,
         parts.audit,
         parts.now,
+        FrontChannel(parts.storage, policy, granting.endpoint.issuer, parts.audit),
         sso.sessions if sso else None,
     )
     pushed = PushedRequests(parts.storage, parts.now)

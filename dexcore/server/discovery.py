@@ -16,9 +16,10 @@ from multidict import CIMultiDict
 
 from ..jose import ALGORITHMS, KeySet
 from ..oauth2.client_metadata import AUTH_METHODS
-from ..oauth2.grant_types import DEVICE_CODE
+from ..oauth2.grant_types import DEVICE_CODE, IMPLICIT
 from ..oauth2.prompts import PROMPTS
 from ..oauth2.response_modes import MODES
+from ..oauth2.response_types import CODE, possible
 from ..signer import JWKS_MAX_AGE, Signer
 from .urls import Issuer
 
@@ -72,8 +73,7 @@ class Discovery:
             "introspection_endpoint": url("/token/introspect"),
             "revocation_endpoint": url("/token/revoke"),
             **self._sessions(),
-            "grant_types_supported": sorted(self.grant_types),
-            "response_types_supported": sorted(self.response_types),
+            **self._grants(),
             **self._responses(),
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": list(self.signer.algorithms),
@@ -108,6 +108,15 @@ class Discovery:
             "request_object_signing_alg_values_supported": [*ALGORITHMS, "none"],
             "request_uri_parameter_supported": False,
             "claims_parameter_supported": False,
+        }
+
+    def _grants(self) -> dict[str, Any]:
+        # OpenID Connect Registration section 2: which grant a response type is.
+        types = possible(self.response_types)
+        implicit = [IMPLICIT] if any(each != CODE for each in types) else []
+        return {
+            "grant_types_supported": sorted([*self.grant_types, *implicit]),
+            "response_types_supported": sorted(types),
         }
 
     def _responses(self) -> dict[str, Any]:

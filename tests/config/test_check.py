@@ -87,6 +87,20 @@ UNWISE = {
         "into the address bar",
         "code with PKCE",
     ),
+    "implicit-left-out": (
+        BASE
+        + "oauth2: {grantTypes: [authorization_code], "
+        + "responseTypes: [code, id_token]}\n",
+        "5:66",
+        "grantTypes leaves implicit out",
+        "Add implicit",
+    ),
+    "response-type-without-its-parts": (
+        BASE + "oauth2: {responseTypes: [code, id_token token]}\n",
+        "5:32",
+        "part by part",
+        "its parts too: id_token, token",
+    ),
     "plain-pkce": (
         BASE + "oauth2: {pkce: {codeChallengeMethodsSupported: [plain, S256]}}\n",
         "5:49",

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from dexcore.config import loads
 from dexcore.errors import ConfigError
 from dexcore.oauth2 import subjects
 from dexcore.server.tokens.revocations import Revocations
@@ -324,20 +323,6 @@ async def test_configured_headers_replace_ours(make_world):
     world = await make_world(text)
     page = await world.form(world.browser())
     assert page.headers["X-Frame-Options"] == "SAMEORIGIN"
-
-
-async def test_response_types_that_are_not_built_are_refused(make_world):
-    text = STRICT.replace(
-        "oauth2: {", "oauth2: {responseTypes: [code, token, id_token], "
-    )
-    assert loads(text, environ={}).oauth2.response_types == (
-        "code",
-        "token",
-        "id_token",
-    )
-    world = await make_world(text)
-    answer = await world.ask(world.browser(), response_type="id_token")
-    assert answer.params["error"] == "unsupported_response_type"
 
 
 async def test_pkce_can_be_demanded(make_world):

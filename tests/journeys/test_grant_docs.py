@@ -67,6 +67,8 @@ class Reader:
     async def log_in(self, target):
         browser = self.world.browser()
         form = await browser.follow(await browser.get(target))
+        if form.status != 200:
+            return form
         jane = {"login": "jane", "password": "correct-horse"}
         return await browser.post(form.url, data=jane)
 
@@ -95,10 +97,18 @@ class Reader:
             self._compare_json(json.loads(written.body), json.loads(self.answer.text))
 
     def _compare_location(self, written):
-        assert self.answer.location.partition("?")[0] == written.partition("?")[0]
-        said = dict(parse_qsl(urlsplit(written).query))
-        assert self.answer.params.keys() == said.keys()
-        self.really |= {said[name]: value for name, value in self.answer.params.items()}
+        one, other = urlsplit(written), urlsplit(self.answer.location)
+        assert other._replace(query="", fragment="") == one._replace(
+            query="", fragment=""
+        )
+        assert bool(other.fragment) is bool(one.fragment)
+        said = dict(parse_qsl(one.fragment or one.query))
+        assert list(self.answer.params) == list(said)
+        for name, value in self.answer.params.items():
+            if name in ("code", "access_token", "id_token"):
+                self.really[said[name]] = value
+            else:
+                assert value == said[name], name
 
     def _compare_json(self, written, answered):
         assert list(answered) == list(written)
@@ -114,7 +124,7 @@ class Reader:
 def test_every_grant_has_a_page():
     index = (FOLDER / "README.md").read_text("utf-8")
     assert [page.name for page in PAGES if f"({page.name})" not in index] == []
-    assert len(PAGES) == 6
+    assert len(PAGES) >= 7
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

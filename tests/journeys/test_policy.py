@@ -28,6 +28,7 @@ from dexcore.connector import (
 from dexcore.errors import NotInRequiredGroups
 from dexcore.oauth2.subjects import encode_refresh
 from dexcore.server import granting
+from dexcore.server.authorize.front_channel import FrontChannel
 from dexcore.server.channels import Channels
 from dexcore.server.granting import Granting, Tokens
 from dexcore.server.grants.grant import Grant
@@ -45,11 +46,12 @@ from dexcore.storage import (
 SERVER = Path(granting.__file__).parent
 GRANTS = sorted(
     each.grant_type
-    for each in Grant.__subclasses__()
+    for each in (FrontChannel, *Grant.__subclasses__())
     if each.__module__.startswith("dexcore.")
 )
 URN = "urn:ietf:params:oauth:grant-type:"
 CODE, REFRESH, PASSWORD = "authorization_code", "refresh_token", "password"
+IMPLICIT = "implicit"
 CREDENTIALS, DEVICE, EXCHANGE = (
     "client_credentials",
     URN + "device_code",
@@ -68,6 +70,7 @@ oauth2:
   skipApprovalScreen: true
   passwordConnector: people
   grantTypes: %s
+  responseTypes: [code, id_token, token]
 connectors:
 - {type: people, id: people, name: People%s}
 staticClients:
@@ -169,6 +172,34 @@ async def from_the_login_page(house):
     return await house.token(CODE, code=landed.params["code"], redirect_uri=CALLBACK)
 
 
+async def by_the_browser(house, response_type="id_token token"):
+    """The grant implicit: there is nothing to trade."""
+    browser = house.world.browser()
+    form = await house.world.form(
+        browser,
+        client_id=house.client.id,
+        scope=house.scope,
+        response_type=response_type,
+    )
+    landed = form
+    if form.status == 200 and "/login" in form.url:
+        landed = await house.log_in(browser, form.url)
+    if "access_token=" not in landed.headers.get("Location", ""):
+        return told(landed)
+    return landed.params
+
+
+async def by_the_browser_with_a_code(house):
+    """The hybrid flow: tokens, and a code that is good for more."""
+    found = await by_the_browser(house, "code id_token token")
+    if "error" in found:
+        return found
+    traded = await house.token(CODE, code=found["code"], redirect_uri=CALLBACK)
+    if traded.get("error") == "unsupported_grant_type":
+        return {"error": "tokens, and no way to trade the code"}
+    return traded
+
+
 async def with_a_code_at_hand(house):
     await house.world.storage.auth_codes.create(house.login(CALLBACK))
     return await house.token(CODE, code="at-hand", redirect_uri=CALLBACK)
@@ -241,6 +272,7 @@ async def with_a_token(house):
 
 WAYS = {
     CODE: [from_the_login_page, with_a_code_at_hand],
+    IMPLICIT: [by_the_browser, by_the_browser_with_a_code],
     REFRESH: [with_a_refresh_token_at_hand],
     DEVICE: [from_the_device_page, with_an_approved_device],
     PASSWORD: [with_a_password],
@@ -277,6 +309,8 @@ RULES = {
     "all is well": Rule(
         every(
             from_the_login_page="tokens",
+            by_the_browser="no refresh",
+            by_the_browser_with_a_code="tokens",
             with_a_code_at_hand="tokens",
             with_a_refresh_token_at_hand="tokens",
             from_the_device_page="tokens",
@@ -289,6 +323,8 @@ RULES = {
     "the connector is not among the client's": Rule(
         every(
             from_the_login_page="page 400",
+            by_the_browser="page 400",
+            by_the_browser_with_a_code="page 400",
             with_a_code_at_hand="invalid_grant",
             with_a_refresh_token_at_hand="invalid_grant",
             from_the_device_page="page 400",
@@ -299,22 +335,26 @@ RULES = {
         ),
         client={"allowed_connectors": ("another",)},
     ),
-    "the connector serves no grant of these": Rule(
+    "the connector serves nothing but refreshing": Rule(
         every(
             from_the_login_page="page 400",
+            by_the_browser="page 400",
+            by_the_browser_with_a_code="page 400",
             with_a_code_at_hand="invalid_grant",
-            with_a_refresh_token_at_hand="invalid_grant",
+            with_a_refresh_token_at_hand="tokens",
             from_the_device_page="page 400",
             with_an_approved_device="invalid_grant",
             with_a_password="invalid_request",
             as_itself="no refresh",
             with_a_token="invalid_request",
         ),
-        connector=", grantTypes: [implicit]",
+        connector=f", grantTypes: [{REFRESH}]",
     ),
     "the connector does not serve refreshing": Rule(
         every(
             from_the_login_page="no refresh",
+            by_the_browser="no refresh",
+            by_the_browser_with_a_code="no refresh",
             with_a_code_at_hand="no refresh",
             with_a_refresh_token_at_hand="invalid_grant",
             from_the_device_page="no refresh",
@@ -323,11 +363,14 @@ RULES = {
             as_itself="no refresh",
             with_a_token="no refresh",
         ),
-        connector=f", grantTypes: [{CODE}, {PASSWORD}, '{DEVICE}', '{EXCHANGE}']",
+        connector=f", grantTypes: [{CODE}, {IMPLICIT}, {PASSWORD}, '{DEVICE}', "
+        f"'{EXCHANGE}']",
     ),
     "refreshing is switched off": Rule(
         every(
             from_the_login_page="no refresh",
+            by_the_browser="no refresh",
+            by_the_browser_with_a_code="no refresh",
             with_a_code_at_hand="no refresh",
             with_a_refresh_token_at_hand="unsupported_grant_type",
             from_the_device_page="no refresh",
@@ -341,6 +384,8 @@ RULES = {
     "the user is in none of the required groups": Rule(
         every(
             from_the_login_page="page 403",
+            by_the_browser="page 403",
+            by_the_browser_with_a_code="page 403",
             with_a_code_at_hand="tokens",  # the connector said yes a moment ago
             with_a_refresh_token_at_hand="invalid_grant",
             from_the_device_page="page 403",
@@ -354,6 +399,8 @@ RULES = {
     "the user is blocked": Rule(
         every(
             from_the_login_page="access_denied",
+            by_the_browser="access_denied",
+            by_the_browser_with_a_code="access_denied",
             with_a_code_at_hand="invalid_grant",
             with_a_refresh_token_at_hand="invalid_grant",
             from_the_device_page="access_denied",
@@ -367,6 +414,8 @@ RULES = {
     "a second factor is required": Rule(
         every(
             from_the_login_page="access_denied",
+            by_the_browser="access_denied",
+            by_the_browser_with_a_code="access_denied",
             with_a_code_at_hand="tokens",  # no code is written without it
             with_a_refresh_token_at_hand="tokens",  # nor is the first of a family
             from_the_device_page="access_denied",
@@ -380,6 +429,8 @@ RULES = {
     "a scope is unknown": Rule(
         every(
             from_the_login_page="invalid_scope",
+            by_the_browser="invalid_scope",
+            by_the_browser_with_a_code="invalid_scope",
             with_a_code_at_hand="invalid_scope",
             with_a_refresh_token_at_hand="invalid_scope",
             from_the_device_page="invalid_scope",
@@ -393,6 +444,8 @@ RULES = {
     "the audience does not trust the client": Rule(
         every(
             from_the_login_page="invalid_scope",
+            by_the_browser="invalid_scope",
+            by_the_browser_with_a_code="invalid_scope",
             with_a_code_at_hand="invalid_scope",
             with_a_refresh_token_at_hand="invalid_scope",
             from_the_device_page="invalid_scope",
@@ -406,6 +459,8 @@ RULES = {
     "the client has another secret": Rule(
         every(
             from_the_login_page="invalid_client",
+            by_the_browser="no refresh",  # it shows none
+            by_the_browser_with_a_code="invalid_client",
             with_a_code_at_hand="invalid_client",
             with_a_refresh_token_at_hand="invalid_client",
             from_the_device_page="invalid_client",
@@ -487,7 +542,11 @@ async def test_a_grant_that_is_switched_off_gets_nobody_tokens(make_house, grant
     for way in WAYS[grant_type]:
         house = await make_house(Rule({}, without=grant_type))
         answer = await way(house)
-        assert answer["error"] in ("unsupported_grant_type", "page 404")
+        assert answer["error"] in (
+            "unsupported_grant_type",
+            "unsupported_response_type",
+            "page 404",
+        )
 
 
 @pytest.mark.parametrize("grant_type", GRANTS)
@@ -584,7 +643,7 @@ def forgetful(make_house):
     "name",
     [
         "the connector is not among the client's",
-        "the connector serves no grant of these",
+        "the connector serves nothing but refreshing",
         "the user is blocked",
         "a second factor is required",
         "a scope is unknown",

@@ -6,6 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from .conftest import CONFIG
+
 CALLBACK = "http://127.0.0.1:5555/callback"
 MODES = ["query", "fragment", "form_post"]
 ODD = "a/b c&d=é\U0001f511+%2F\"'<>"
@@ -74,8 +76,6 @@ async def test_a_code_after_consent_comes_by_the_same_mode(world, mode):
 
 
 async def test_the_mode_is_not_lost_on_the_way_back(make_world):
-    from .conftest import CONFIG
-
     two = "- {type: mockCallback, id: cb, name: Callback}\nstaticClients:"
     world = await make_world(CONFIG.replace("staticClients:", two))
     browser = world.browser()
@@ -136,8 +136,6 @@ async def test_the_page_that_posts_may_not_be_kept_or_framed_and_needs_no_cookie
 
 
 async def test_a_redirect_uri_cannot_forge_the_issuer(make_world):
-    from .conftest import CONFIG
-
     uri = "https://app.example/cb?iss=https://evil.example&keep=1"
     world = await make_world(CONFIG.replace("https://app.example/cb?keep=1", uri))
     landed = await world.log_in(redirect_uri=uri)

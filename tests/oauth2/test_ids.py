@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from dexcore.oauth2.ids import (
+    derived_id,
     is_id,
+    is_supplemented,
     new_device_code,
     new_hmac_key,
     new_id,
@@ -29,6 +31,16 @@ def test_no_two_ids_are_the_same() -> None:
 
 def test_a_new_id_looks_like_an_id() -> None:
     assert all(is_id(new_id()) for _ in range(100))
+
+
+def test_what_belongs_to_something_has_always_the_same_id() -> None:
+    one = derived_id("refresh|one")
+    assert one == derived_id("refresh|one") != derived_id("refresh|other")
+    assert re.fullmatch(r"[a-z][a-z2-7]{32}", one)
+    with_more = derived_id("refresh|one", supplemented=True)
+    assert with_more == one + "1"
+    assert is_supplemented(with_more)
+    assert is_id(with_more)
 
 
 def test_an_id_of_dex_looks_like_an_id() -> None:

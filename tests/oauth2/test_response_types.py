@@ -61,18 +61,63 @@ def test_an_access_token_alone_is_refused() -> None:
         parse("token")
 
 
-def test_without_a_code_there_must_be_a_nonce() -> None:
-    for text in ("id_token", "id_token token"):
-        with pytest.raises(InvalidRequest, match="requires a 'nonce' value"):
-            parse(text, nonce="")
-    assert parse("code id_token", nonce="") == ("code", "id_token")
+@pytest.mark.parametrize(
+    "text", ["id_token", "id_token token", "code id_token", "code id_token token"]
+)
+def test_an_id_token_by_the_browser_needs_a_nonce(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="requires a 'nonce' value"):
+        parse(text, nonce="")
+    assert parse(text)
+
+
+def test_without_an_id_token_there_need_be_no_nonce() -> None:
+    for text in ("code", "code token"):
+        assert parse(text, nonce="") == tuple(text.split())
 
 
 @pytest.mark.parametrize("text", ["code token", "code id_token", "id_token token"])
-def test_only_a_code_can_be_shown_on_a_page(text: str) -> None:
-    with pytest.raises(InvalidRequest):
-        parse(text, redirect_uri=OOB)
-    assert parse("code", redirect_uri=OOB) == ("code",)
+@pytest.mark.parametrize("redirect_uri", [OOB, "/device/callback"])
+def test_only_a_code_can_be_shown_on_a_page(text: str, redirect_uri: str) -> None:
+    with pytest.raises(InvalidRequest, match="only 'code' can be answered"):
+        parse(text, redirect_uri=redirect_uri)
+    assert parse("code", redirect_uri=redirect_uri) == ("code",)
+
+
+@pytest.mark.parametrize(
+    ("configured", "on", "answered"),
+    [
+        (("code",), ("code",), ("code",)),
+        (("code", "id_token token"), ("code",), ("code",)),
+        (("id_token",), ("id_token",), ("id_token",)),
+        (("token",), ("token",), ()),
+        (
+            ("code", "id_token"),
+            ("code", "id_token"),
+            ("code", "id_token", "code id_token"),
+        ),
+        (
+            ALL,
+            ALL,
+            (
+                "code",
+                "id_token",
+                "code token",
+                "code id_token",
+                "id_token token",
+                "code id_token token",
+            ),
+        ),
+    ],
+)
+def test_what_the_file_lists_alone_can_be_put_together(
+    configured: tuple[str, ...], on: tuple[str, ...], answered: tuple[str, ...]
+) -> None:
+    assert response_types.switched_on(configured, ("implicit",)) == on
+    assert response_types.possible(on) == answered
+
+
+def test_without_the_grant_implicit_there_are_no_tokens_by_the_browser() -> None:
+    assert response_types.switched_on(ALL, ("authorization_code",)) == ("code",)
 
 
 def test_what_was_sent_cannot_break_out_of_the_description() -> None:

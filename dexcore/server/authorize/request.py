@@ -99,7 +99,9 @@ class AuthorizationRequests:
         at_device = redirect_uri == self.issuer.path(DEVICE_CALLBACK)
         if not at_device:
             self._check_way(metadata_of(client), how)
-        required = self.require_pkce or (self.strict and client.public)
+        # What is issued without a code cannot be stolen on the way back to us.
+        strict = self.strict and response_types.CODE in asked_types
+        required = self.require_pkce or (strict and client.public)
         # Our own device pages take the code; the device proves its own challenge.
         if required and not at_device and not challenge.code_challenge:
             raise InvalidRequest(
@@ -112,6 +114,7 @@ class AuthorizationRequests:
             self.response_types,
             nonce=nonce,
             redirect_uri=redirect_uri,
+            device_callback=self.issuer.path("/device/callback"),
         )
         prompt = prompts.parse(params.get("prompt", ""))
         request = AuthRequest(

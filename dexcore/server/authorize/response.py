@@ -1,8 +1,8 @@
-"""The end of the path: a code, on its way to the client."""
+"""The end of the path: a code, or tokens, on their way to the client."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -14,11 +14,13 @@ from ...errors import LoginRequired, NotFound, WrongRequest
 from ...oauth2.extras import NO_EXTRAS
 from ...oauth2.ids import is_supplemented, new_id
 from ...oauth2.redirect_uris import OOB
+from ...oauth2.response_types import CODE
 from ...storage import AuthCode, Collections, Storage, Supplement
 from ..audit import Audit
 from ..pages import Pages
 from ..sessions.sessions import Sessions
 from .flow import Flow, Flows
+from .front_channel import FrontChannel, carries_tokens
 from .pushed import forget
 
 #: RFC 6749 section 4.1.2 recommends at most ten minutes.
@@ -27,35 +29,52 @@ CODE_LIFETIME = timedelta(minutes=10)
 
 @attrs.frozen(eq=False)
 class AuthorizationResponse:
-    """Writes the response (RFC 6749 section 4.1.2)."""
+    """Writes the response (RFC 6749 section 4.1.2, OpenID Connect Core section 3)."""
 
     storage: Storage
     flows: Flows
     pages: Pages
     audit: Audit
     now: Callable[[], datetime]
+    front_channel: FrontChannel
     sessions: Sessions | None = None
 
     async def write(self, web_request: web.Request, flow: Flow) -> web.Response:
-        """Store a code and send it to the client."""
-        code = self._code(flow)
+        """Store a code, issue tokens, as was asked for, and send them to the client."""
+        code, authorization = self._code(flow), None
         if self.sessions is not None:
             session_id = await self._session_id(self.sessions, web_request, flow)
             code = attrs.evolve(code, session_id=session_id)
-            await self.storage.unit(_complete(flow, code, self.sessions))
-        elif flow.stored or flow.extras != NO_EXTRAS:
-            await self.storage.unit(_complete(flow, code))
-        else:
-            await self.storage.auth_codes.create(code)
-        self.audit.record(
-            "code issued",
-            client_id=code.client_id,
-            connector_id=code.connector_id,
-            user_id=code.claims.user_id,
-        )
-        response = self._deliver(web_request, flow, code)
+        if carries_tokens(flow.request):
+            authorization = await self.front_channel.authorize(flow, code)
+        # What decides comes before anything is signed.
+        await self._complete(flow, code)
+        parameters = {}
+        if CODE in flow.request.response_types:
+            parameters["code"] = code.id
+            self.audit.record(
+                "code issued",
+                client_id=code.client_id,
+                connector_id=code.connector_id,
+                user_id=code.claims.user_id,
+            )
+        if authorization is not None:
+            parameters |= await self.front_channel.issue(flow.request, authorization)
+        response = self._deliver(web_request, flow, parameters)
         self.flows.finish(response, flow)
         return response
+
+    async def _complete(self, flow: Flow, code: AuthCode) -> None:
+        """Store that *flow* has ended, and what of it is still to be traded."""
+        if (
+            self.sessions is None
+            and not flow.stored
+            and flow.extras == NO_EXTRAS
+            and CODE in flow.request.response_types
+        ):
+            await self.storage.auth_codes.create(code)
+        else:
+            await self.storage.unit(_completing(flow, code, self.sessions))
 
     def _code(self, flow: Flow) -> AuthCode:
         request = flow.request
@@ -96,18 +115,18 @@ class AuthorizationResponse:
         return ""
 
     def _deliver(
-        self, web_request: web.Request, flow: Flow, code: AuthCode
+        self, web_request: web.Request, flow: Flow, parameters: Mapping[str, str]
     ) -> web.Response:
         request = flow.request
         if request.redirect_uri == OOB:
             return self.pages.render(
-                "oob.html", self.flows.issuer.path("/approval"), code=code.id
+                "oob.html", self.flows.issuer.path("/approval"), code=parameters["code"]
             )
         reply_to = self.flows.reply_to(request, flow.extras)
-        return reply_to.send({"code": code.id}, self.pages, web_request.path)
+        return reply_to.send(parameters, self.pages, web_request.path)
 
 
-def _complete(
+def _completing(
     flow: Flow, code: AuthCode, sessions: Sessions | None = None
 ) -> Callable[[Collections], Awaitable[None]]:
     async def complete(collections: Collections) -> None:
@@ -128,13 +147,15 @@ def _complete(
             except NotFound:
                 # It ended a moment ago, and whoever ended it must be believed.
                 raise LoginRequired("The session has ended.") from None
+        if flow.extras.request_uri:
+            await forget(collections, flow.extras.request_uri)
+        if CODE not in flow.request.response_types:
+            return  # nobody comes back for anything
         if is_supplemented(code.id):
             await collections.supplements.create(
                 Supplement(code.id, flow.extras.lasting, code.expiry)
             )
         await collections.auth_codes.create(code)
-        if flow.extras.request_uri:
-            await forget(collections, flow.extras.request_uri)
 
     return complete
 

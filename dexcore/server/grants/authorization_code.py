@@ -26,7 +26,7 @@ from ..audit import Audit
 from ..connectors import Connectors
 from ..policy import Policy
 from ..tokens.authorization import Authorization, family_of
-from ..tokens.refresh import RefreshTokens, extras_of, keep
+from ..tokens.refresh import RefreshTokens, extras_of, keep, refresh_id_for
 from .grant import Form, Grant, authorization_for, required, traded
 
 _WRONG = "Invalid or expired code parameter."
@@ -98,7 +98,7 @@ class AuthorizationCodeGrant(Grant):
         return SpentCode(
             id=_digest(code.id),
             client_id=code.client_id,
-            handle=family_of(refresh_token.id if refresh_token else code.id),
+            handle=family_of(refresh_id_for(code.id)),
             user_id=code.claims.user_id,
             connector_id=code.connector_id,
             refresh_id=refresh_token.id if refresh_token else "",

@@ -12,7 +12,7 @@ from ...storage import AuthCode, Client, Collections, RefreshToken, Storage
 from ..connectors import Connectors, OpenConnector
 from ..policy import ConnectorNeeded, NotAllowed, Policy
 from ..tokens.authorization import Authorization, family_of
-from ..tokens.refresh import wire
+from ..tokens.refresh import refresh_id_for, wire
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ def authorization_for(
         nonce=login.nonce,
         auth_time=login.auth_time,
         session_id=login.session_id,
-        family=family_of(refresh_token.id if refresh_token else login.id),
+        family=family_of(refresh_id_for(login.id)),
         code=code,
         refresh_token=wire(refresh_token) if refresh_token else "",
         extras=extras,

@@ -16,6 +16,8 @@ from .authorization import Authorization
 
 log = logging.getLogger("dexcore.server")
 
+_AT_USERINFO = ("email", "email_verified", "name", "preferred_username")
+
 ClaimsType = Callable[[Client, Claims, tuple[str, ...]], Mapping[str, Any]]
 
 
@@ -71,6 +73,14 @@ def about_the_user(authorization: Authorization) -> dict[str, Any]:
     if FEDERATED_ID in scopes:
         found["federated_claims"] = _federated(authorization)
     return found
+
+
+def beside_an_access_token(user: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an ID token says of *user* if userinfo can be asked for the rest.
+
+    OpenID Connect Core section 5.4: what ``profile`` and ``email`` stand for is there.
+    """
+    return {name: value for name, value in user.items() if name not in _AT_USERINFO}
 
 
 def _federated(authorization: Authorization) -> dict[str, str]:

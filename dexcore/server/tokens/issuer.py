@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 
 from ...jose import left_half_hash
 from ...oauth2.ids import new_id
+from ...oauth2.response_types import ID_TOKEN, TOKEN
 from ...oauth2.scopes import OPENID
 from ...signer import Signer
 from . import claims
@@ -27,7 +28,8 @@ class TokenIssuer:
     """Signs what a client gets.  ``lifetime`` is of ID and access tokens.
 
     With ``strict`` an access token is one of RFC 9068, which says in its header what it
-    is, so that nobody takes an ID token for it; and the answer names the scopes.
+    is, so that nobody takes an ID token for it; an ID token that comes with one leaves
+    to userinfo what is told there; and the answer names the scopes.
     """
 
     url: str
@@ -55,6 +57,31 @@ class TokenIssuer:
         if authorization.refresh_token:
             response["refresh_token"] = authorization.refresh_token
         if authorization.always_identify or OPENID in authorization.scopes:
+            response["id_token"] = await self._id_token(
+                authorization, common, user, access_token
+            )
+        return response
+
+    async def issue_by_browser(
+        self, authorization: Authorization, types: Container[str]
+    ) -> dict[str, str]:
+        """Return what goes into an authorization response beside the code.
+
+        OpenID Connect Core sections 3.2.2.5 and 3.3.2.5; *types* are the parts of the
+        response type.  Never a refresh token.
+        """
+        common = self._common(authorization)
+        user = claims.about_the_user(authorization)
+        access_token = ""
+        response: dict[str, str] = {}
+        if TOKEN in types:
+            access_token = await self._access_token(authorization, common, user)
+            response = {
+                "access_token": access_token,
+                "token_type": "bearer",
+                "expires_in": str(self._expires_in()),
+            }
+        if ID_TOKEN in types:
             response["id_token"] = await self._id_token(
                 authorization, common, user, access_token
             )
@@ -119,10 +146,15 @@ class TokenIssuer:
         user: dict[str, Any],
         access_token: str,
     ) -> str:
-        # OpenID Connect Core sections 3.1.3.6 and 3.3.2.11.
-        hashes = {"at_hash": self._hash(access_token)}
+        # OpenID Connect Core sections 3.1.3.6, 3.2.2.10 and 3.3.2.11.
+        hashes = {}
+        if access_token:
+            hashes["at_hash"] = self._hash(access_token)
         if authorization.code:
             hashes["c_hash"] = self._hash(authorization.code)
+        if self.strict and hashes:
+            # There is an access token, or will be for the code.
+            user = claims.beside_an_access_token(user)
         return await self._sign(authorization, common, user, hashes)
 
     async def _sign(

@@ -20,7 +20,7 @@ import attrs
 from ...errors import NotFound
 from ...oauth2 import subjects
 from ...oauth2.extras import NO_EXTRAS, Extras
-from ...oauth2.ids import is_supplemented, new_id, random_bytes
+from ...oauth2.ids import derived_id, is_supplemented, random_bytes
 from ...storage import (
     AuthCode,
     Collections,
@@ -137,8 +137,7 @@ class RefreshTokens:
 
     def made_from(self, code: AuthCode) -> RefreshToken:
         """Return a new refresh token for what *code* stands for, not stored yet."""
-        # What supplements the code will supplement the refresh token.
-        refresh_id = new_id(supplemented=is_supplemented(code.id))
+        refresh_id = refresh_id_for(code.id)
         now = self.now()
         return RefreshToken(
             id=refresh_id,
@@ -169,6 +168,15 @@ class RefreshTokens:
 
     def _over(self) -> datetime:
         return self.now() + self.lifetime + timedelta(minutes=1)
+
+
+def refresh_id_for(code_id: str) -> str:
+    """Return the id of the refresh token that comes of a code, if one does.
+
+    It is known from the start, so that tokens that go with the code already belong to
+    the family; what supplements the code will supplement the refresh token.
+    """
+    return derived_id(f"refresh|{code_id}", supplemented=is_supplemented(code_id))
 
 
 def superseded(record: RefreshToken, session: OfflineSessions | None) -> bool:
@@ -278,6 +286,7 @@ __all__ = [
     "extras_of",
     "forget",
     "keep",
+    "refresh_id_for",
     "superseded",
     "wire",
 ]
