@@ -15,7 +15,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 
+_NO_CLAIMS: Mapping[str, Any] = {}
+
 
 @attrs.frozen
 class Scopes:
@@ -37,19 +39,30 @@ class Scopes:
     (0: now, -1: whenever); a connector that logs in elsewhere passes it on as well as
     the upstream can take it.  ``login_hint`` is what the end user may want to log in
     as, ``""`` if that is not known; it comes from the client and proves nothing.
+    ``acr_values`` are the kinds of login the client wants, the best first; with
+    ``acr_essential`` another one will be refused.  ``ui_locales`` are the end user's
+    languages, the best first (RFC 5646).
     """
 
     offline_access: bool = False
     groups: bool = False
     max_age: int = -1
     login_hint: str = ""
+    acr_values: tuple[str, ...] = ()
+    acr_essential: bool = False
+    ui_locales: tuple[str, ...] = ()
 
 
 @attrs.frozen
 class Identity:
     """The end user, as the upstream identity provider knows them.
 
-    ``connector_data`` is the connector's own; it comes back at refresh.
+    ``connector_data`` is the connector's own; it comes back at refresh.  ``acr`` and
+    ``amr`` are how they have logged in there (OpenID Connect Core section 2, RFC 8176),
+    if that is known; a password typed into our own form is ``pwd`` without saying so.
+    ``claims`` are further ones, under their standard names (Core section 5.1): what
+    cannot be one is left out by the server, and clients learn of the others what their
+    scopes and their end user let them.
     """
 
     user_id: str
@@ -59,6 +72,9 @@ class Identity:
     email_verified: bool = False
     groups: tuple[str, ...] = ()
     connector_data: bytes = b""
+    acr: str = ""
+    amr: tuple[str, ...] = ()
+    claims: Mapping[str, Any] = _NO_CLAIMS
 
 
 @attrs.frozen

@@ -18,6 +18,7 @@
       * AuthorizationPending        a device has to ask again
         * SlowDown                    and less often
       * LoginRequired, InteractionRequired, ConsentRequired …
+      * UnmetAuthenticationRequirements
     * PageRefusal                   a page for a person: a status and a sentence
       * WrongRequest, Unauthorized, Forbidden, NotFoundPage, MethodNotAllowed …
 
@@ -245,6 +246,16 @@ class ConsentRequired(OAuthError):
     """OpenID Connect Core section 3.1.2.6."""
 
     error = "consent_required"
+
+
+class UnmetAuthenticationRequirements(OAuthError):
+    """The login was not of a kind the client insists on.
+
+    OpenID Connect Core Error Code unmet_authentication_requirements section 2.
+    """
+
+    error = "unmet_authentication_requirements"
+    status = 403
 
 
 class AccessDenied(OAuthError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -40,7 +40,18 @@ KILGORE = Identity(
 
 @attrs.frozen
 class CallbackConfig:
-    """``mockCallback`` has no options."""
+    """``mockCallback``."""
+
+    acr: str = option("", help="How Kilgore logs in (acr).")
+    amr: tuple[str, ...] = option((), help="By which methods (amr).")
+    claims: Mapping[str, Any] = option(
+        factory=dict, help="What else is known of him, under the standard names."
+    )
+
+    @property
+    def user(self) -> Identity:
+        """Kilgore Trout, as the file describes him."""
+        return attrs.evolve(KILGORE, acr=self.acr, amr=self.amr, claims=self.claims)
 
 
 @attrs.frozen
@@ -49,6 +60,9 @@ class PasswordConfig:
 
     username: str = option("", help="The only user name there is.")
     password: str = option("", help="Their password.", secret=True)
+    claims: Mapping[str, Any] = option(
+        factory=dict, help="What else is known of them, under the standard names."
+    )
 
     def __attrs_post_init__(self) -> None:
         for key in ("username", "password"):
@@ -58,8 +72,11 @@ class PasswordConfig:
                 )
 
 
+@attrs.frozen
 class MockCallback(CallbackConnector, RefreshConnector, TokenIdentityConnector):
     """The upstream provider that is not there: the browser comes straight back."""
+
+    config: CallbackConfig
 
     async def begin(self, scopes: Scopes, callback_url: str, state: str) -> Redirect:
         """Return the callback URL itself."""
@@ -68,15 +85,15 @@ class MockCallback(CallbackConnector, RefreshConnector, TokenIdentityConnector):
 
     async def finish(self, scopes: Scopes, callback: Callback) -> Identity:
         """Return Kilgore Trout."""
-        return KILGORE
+        return self.config.user
 
     async def refresh(self, scopes: Scopes, identity: Identity) -> Identity:
         """Return Kilgore Trout, who never changes."""
-        return KILGORE
+        return self.config.user
 
     async def token_identity(self, token_type: str, token: str) -> Identity:
         """Return Kilgore Trout, whatever the token."""
-        return KILGORE
+        return self.config.user
 
 
 @attrs.frozen
@@ -91,7 +108,12 @@ class MockPassword(PasswordConnector, RefreshConnector):
         """Return Kilgore Trout for the configured name and password."""
         right_name = _same(username, self.config.username)
         if _same(password, self.config.password) and right_name:
-            return attrs.evolve(KILGORE, groups=(), connector_data=b'{"test": "true"}')
+            return attrs.evolve(
+                KILGORE,
+                groups=(),
+                connector_data=b'{"test": "true"}',
+                claims=self.config.claims,
+            )
         return None
 
     async def refresh(self, scopes: Scopes, identity: Identity) -> Identity:
@@ -109,7 +131,7 @@ async def open_callback(
     config: CallbackConfig, context: ConnectorContext
 ) -> MockCallback:
     """Open ``mockCallback``."""
-    return MockCallback()
+    return MockCallback(config)
 
 
 async def open_password(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 __all__ = [
+    "ADDRESS",
     "EMAIL",
     "FEDERATED_ID",
     "GROUPS",
     "OFFLINE_ACCESS",
     "OPENID",
+    "PHONE",
     "PROFILE",
     "SCOPES",
     "audiences",
@@ -22,11 +24,22 @@ OPENID = "openid"
 OFFLINE_ACCESS = "offline_access"
 EMAIL = "email"
 PROFILE = "profile"
+ADDRESS = "address"
+PHONE = "phone"
 GROUPS = "groups"
 FEDERATED_ID = "federated:id"
 
 #: Every scope there is, beside the ones that name an audience.
-SCOPES = (OPENID, EMAIL, GROUPS, PROFILE, OFFLINE_ACCESS, FEDERATED_ID)
+SCOPES = (
+    OPENID,
+    EMAIL,
+    GROUPS,
+    PROFILE,
+    OFFLINE_ACCESS,
+    FEDERATED_ID,
+    ADDRESS,
+    PHONE,
+)
 
 _AUDIENCE = "audience:server:client_id:"
 
@@ -36,6 +49,8 @@ _DESCRIPTIONS = {
     PROFILE: "View basic profile information",
     EMAIL: "View your email address",
     GROUPS: "View your groups",
+    ADDRESS: "View your postal address",
+    PHONE: "View your phone number",
     FEDERATED_ID: "View your user id at the identity provider you log in with",
 }
 

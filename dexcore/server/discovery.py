@@ -20,6 +20,8 @@ from ..oauth2.grant_types import DEVICE_CODE, IMPLICIT
 from ..oauth2.prompts import PROMPTS
 from ..oauth2.response_modes import MODES
 from ..oauth2.response_types import CODE, possible
+from ..oauth2.scopes import SCOPES
+from ..oauth2.user_claims import FURTHER
 from ..signer import JWKS_MAX_AGE, Signer
 from .urls import Issuer
 
@@ -78,14 +80,7 @@ class Discovery:
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": list(self.signer.algorithms),
             "code_challenge_methods_supported": list(self.challenge_methods),
-            "scopes_supported": [
-                "openid",
-                "email",
-                "groups",
-                "profile",
-                "offline_access",
-                "federated:id",
-            ],
+            "scopes_supported": list(SCOPES),
             **_client_authentication(),
             "claims_supported": [
                 "iss",
@@ -103,11 +98,25 @@ class Discovery:
                 "groups",
                 "federated_claims",
                 *(("sid",) if self.sessions else ()),
+                "acr",
+                "amr",
+                *FURTHER,
             ],
             "request_parameter_supported": True,
             "request_object_signing_alg_values_supported": [*ALGORITHMS, "none"],
             "request_uri_parameter_supported": False,
-            "claims_parameter_supported": False,
+            **self._told(),
+        }
+
+    def _told(self) -> dict[str, Any]:
+        """Return how a client can ask what it wants to be told.
+
+        Which acr there are is for the providers behind us to know.
+        """
+        return {
+            "claims_parameter_supported": True,
+            # What our pages are written in.
+            "ui_locales_supported": ["en"],
         }
 
     def _grants(self) -> dict[str, Any]:

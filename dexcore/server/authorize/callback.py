@@ -89,7 +89,7 @@ class UpstreamCallback(Step):
             via_proxy=via_proxy,
         )
         identity = await self.logins.ask(
-            flow, opened, connector.finish(scopes_of(flow.request), callback)
+            flow, opened, connector.finish(scopes_of(flow), callback)
         )
         return self.logins.established(flow, identity)
 

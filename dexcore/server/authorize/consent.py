@@ -9,13 +9,15 @@ import attrs
 from aiohttp import web
 
 from ...errors import AccessDenied, ConsentRequired, MethodNotAllowed, NotFound
-from ...oauth2 import scopes
+from ...oauth2 import claims_parameter, scopes, user_claims
 from ...storage import Storage, UserIdentity
 from ..audit import Audit
 from ..channels import read_form, read_query
 from ..pages import Pages
 from ..urls import Issuer
 from .flow import Flow, Flows, Passed, Step, StepRoute
+
+_CLAIM = "claim:"
 
 
 @attrs.frozen(eq=False)
@@ -59,7 +61,7 @@ class Consent(Step):
             client_id=flow.client.id,
             connector_id=flow.request.connector_id,
             user_id=flow.request.claims.user_id,
-            scopes=flow.request.scopes,
+            scopes=_asked(flow),
         )
         if not agreed:
             await self._drop(flow)
@@ -77,7 +79,10 @@ class Consent(Step):
             web_request.path,
             user=claims.username or claims.preferred_username or claims.email,
             client_name=flow.client.name or flow.client.id,
-            scopes=scopes.describe(flow.request.scopes),
+            scopes=[
+                *scopes.describe(flow.request.scopes),
+                *user_claims.describe(_beyond_scopes(flow)),
+            ],
             post_url=f"{self.issuer.path(self.path)}?{web_request.rel_url.raw_query_string}",
             hidden={"req": query["req"]},
         )
@@ -87,15 +92,16 @@ class Consent(Step):
             await self.storage.auth_requests.delete(flow.request.id)
         except NotFound:
             return
+        await flow.forget_extras(self.storage)
 
     async def _keep(self, flow: Flow) -> None:
         """Keep what this client may have, in the place of what it could before."""
-        request = flow.request
+        request, asked = flow.request, _asked(flow)
 
         def enter(user: UserIdentity) -> UserIdentity:
-            if user.consents.get(flow.client.id) == request.scopes:
+            if user.consents.get(flow.client.id) == asked:
                 return user
-            agreed = {**user.consents, flow.client.id: request.scopes}
+            agreed = {**user.consents, flow.client.id: asked}
             return attrs.evolve(user, consents=agreed)
 
         try:
@@ -111,7 +117,7 @@ class Consent(Step):
         return self.skip or await self._agreed_before(flow)
 
     async def _agreed_before(self, flow: Flow) -> bool:
-        asked = {*flow.request.scopes} - {scopes.OPENID}
+        asked = {*_asked(flow)} - {scopes.OPENID}
         user = flow.user
         if user is not None and not asked:
             return True  # what openid alone tells is no more than that it is them
@@ -121,4 +127,32 @@ class Consent(Step):
             )
         if user is None or flow.client.id not in user.consents:
             return False
-        return asked <= {*user.consents[flow.client.id]}
+        agreed = {*user.consents[flow.client.id]}
+        return all(each in agreed or _scope_of(each) in agreed for each in asked)
+
+
+def _asked(flow: Flow) -> tuple[str, ...]:
+    """Return what the end user agrees to: scopes, and claims beyond them.
+
+    Claims are remembered beside the scopes, by a prefix that no scope has.
+    """
+    beyond = _beyond_scopes(flow)
+    if not beyond:
+        return flow.request.scopes
+    return (*flow.request.scopes, *(f"{_CLAIM}{name}" for name in beyond))
+
+
+def _beyond_scopes(flow: Flow) -> list[str]:
+    """Return the claims the client asks for one by one, without those of its scopes."""
+    return [
+        name
+        for name in claims_parameter.names(flow.extras.claims)
+        if user_claims.SCOPE_OF[name] not in flow.request.scopes
+    ]
+
+
+def _scope_of(asked: str) -> str:
+    """Return the scope that a claim belongs to; who agreed to that has to the claim."""
+    if not asked.startswith(_CLAIM):
+        return asked
+    return user_claims.SCOPE_OF[asked.removeprefix(_CLAIM)]

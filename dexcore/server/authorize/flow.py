@@ -29,7 +29,7 @@ from ...errors import (
     WrongRequest,
 )
 from ...jose import b64decode, b64encode
-from ...oauth2 import response_modes
+from ...oauth2 import claims_parameter, response_modes
 from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.ids import is_id, new_hmac_key
 from ...oauth2.subjects import step_mac
@@ -73,8 +73,9 @@ class Flow:
 
     ``stored``: the request is in the storage.  ``consented``: the end user has just
     agreed.  ``fresh``: they have just logged in, and want the browser to ``remember``
-    it, or not.  ``session`` is the browser's, if this client may use it, and ``user``
-    what we remember of its user.  ``hint`` is the ``sub`` that the client expects,
+    it, or not; ``told`` is what the login tells beyond dex's record, whoever asks.
+    ``session`` is the browser's, if this client may use it, and ``user`` what we
+    remember of its user.  ``hint`` is the ``sub`` that the client expects,
     ``login_hint`` what the end user may want to log in as, ``extras`` what dex's record
     has no place for.
     """
@@ -85,6 +86,7 @@ class Flow:
     consented: bool = False
     fresh: bool = False
     remember: bool = False
+    told: Extras = NO_EXTRAS
     session: AuthSession | None = None
     user: UserIdentity | None = None
     hint: str = ""
@@ -95,6 +97,24 @@ class Flow:
     def silent(self) -> bool:
         """Whether no page may be shown (``prompt=none``)."""
         return self.request.prompt == "none"
+
+    def expects(self, subject: str) -> bool:
+        """Return whether the client will take *subject* for its end user.
+
+        OpenID Connect Core sections 3.1.2.1 (``id_token_hint``) and 5.5.1 (``sub``).
+        """
+        return self.hint in ("", subject) and claims_parameter.fits_subject(
+            self.extras.claims, subject
+        )
+
+    async def forget_extras(self, collections: Collections) -> None:
+        """Delete what is stored beside the request, if anything is."""
+        if self.extras == NO_EXTRAS:
+            return
+        try:
+            await collections.supplements.delete(self.request.id)
+        except NotFound:
+            return
 
 
 Passed = Flow | web.StreamResponse
@@ -258,11 +278,15 @@ class Flows:
             return old if old.logged_in else request
 
         async def both(collections: Collections) -> None:
+            stored = request
             if flow.stored:
-                await collections.auth_requests.update(request.id, change=logged_in)
+                stored = await collections.auth_requests.update(
+                    request.id, change=logged_in
+                )
             else:
                 await collections.auth_requests.create(request)
-            if supplement is not None:
+            # What supplements another login of this flow is not for this one.
+            if supplement is not None and stored == request:
                 await collections.supplements.update_or_create(
                     request.id, change=lambda old: supplement, first=supplement
                 )

@@ -35,22 +35,25 @@ from ...errors import (
     StorageUnavailable,
     TemporarilyUnavailable,
     TooManyRequests,
+    UnmetAuthenticationRequirements,
     UpstreamUnavailable,
     WrongRequest,
 )
+from ...oauth2 import claims_parameter
 from ...oauth2 import scopes as oauth2_scopes
+from ...oauth2.authentication import INTEGRATED, PASSWORD
 from ...oauth2.subjects import encode_subject
-from ...storage import AuthRequest
 from ..audit import Audit
 from ..channels import read_form, read_query, see_other
 from ..connectors import Connectors, OpenConnector, guarded
 from ..guard import Guard, account
-from ..identity import claims_of
+from ..identity import claims_of, told_by, wants_groups
 from ..middleware import ADDRESS
 from ..pages import Pages
 from ..policy import NotAllowed, Policy
 from ..urls import Issuer
 from .flow import Flow, Flows, Passed, Step, StepRoute
+from .told import settled
 
 T = TypeVar("T")
 
@@ -84,18 +87,34 @@ class Logins:
             raise WrongRequest(reason) from None
 
     def established(
-        self, flow: Flow, identity: Identity, *, remember: bool | None = None
+        self,
+        flow: Flow,
+        identity: Identity,
+        *,
+        method: str = "",
+        remember: bool | None = None,
     ) -> Flow:
-        """Return the flow with its end user.
+        """Return the flow with its end user, who has logged in by *method* (RFC 8176).
 
         Whatever an earlier login had proved beside the password is forgotten.  Raises
-        ``LoginRequired`` if the client expects somebody else.
+        ``LoginRequired`` if the client expects somebody else, and
+        ``UnmetAuthenticationRequirements`` if it insists on another kind of login.
         """
         subject = encode_subject(identity.user_id, flow.request.connector_id)
-        if flow.hint not in ("", subject):
-            # OpenID Connect Core section 3.1.2.1, id_token_hint.
+        if not flow.expects(subject):
             self.refused(flow, "Not the expected user.", user_id=identity.user_id)
-            raise LoginRequired("Somebody else has logged in than id_token_hint names.")
+            raise LoginRequired(
+                "Somebody else has logged in than id_token_hint names."
+                if flow.hint not in ("", subject)
+                else "Somebody else has logged in than the claims parameter names."
+            )
+        told = told_by(identity, (method,) if method else ())
+        if not claims_parameter.fits_acr(flow.extras.claims, told.acr):
+            # OpenID Connect Core section 5.5.1.1.
+            self.refused(flow, "Not the demanded acr.", user_id=identity.user_id)
+            raise UnmetAuthenticationRequirements(
+                "The login was not of a kind that the claims parameter demands (acr)."
+            )
         request = attrs.evolve(
             flow.request,
             logged_in=True,
@@ -115,11 +134,12 @@ class Logins:
             groups=identity.groups,
         )
         return attrs.evolve(
-            flow,
+            settled(flow, told),
             request=request,
             consented=False,
             fresh=True,
             remember=self.remember if remember is None else remember,
+            told=told,
         )
 
     def refused(self, flow: Flow, reason: str, **who: object) -> None:
@@ -188,7 +208,7 @@ class Login(Step):
             flow,
             opened,
             connector.begin(
-                attrs.evolve(scopes_of(flow.request), login_hint=flow.login_hint),
+                attrs.evolve(scopes_of(flow), login_hint=flow.login_hint),
                 self.issuer.absolute("/callback"),
                 flow.request.id,
             ),
@@ -259,7 +279,7 @@ class Login(Step):
             identity = await self.logins.ask(
                 flow,
                 opened,
-                connector.login(scopes_of(flow.request), username, password),
+                connector.login(scopes_of(flow), username, password),
             )
         except (StorageUnavailable, TemporarilyUnavailable, UpstreamUnavailable):
             # Nobody has looked at the password.
@@ -270,7 +290,9 @@ class Login(Step):
             return await self._page(web_request, flow, opened, status=401, sent=form)
         self.guard.give_back(address, about=about)
         remember = form.get("remember_me") == "on"
-        return self.logins.established(flow, identity, remember=remember)
+        return self.logins.established(
+            flow, identity, method=PASSWORD, remember=remember
+        )
 
     async def _negotiated(
         self, web_request: web.Request, flow: Flow, opened: OpenConnector
@@ -286,10 +308,10 @@ class Login(Step):
             callback_url=self.issuer.absolute("/callback"),
         )
         outcome = await self.logins.ask(
-            flow, opened, connector.negotiate(scopes_of(flow.request), callback)
+            flow, opened, connector.negotiate(scopes_of(flow), callback)
         )
         if isinstance(outcome, Identity):
-            return self.logins.established(flow, outcome)
+            return self.logins.established(flow, outcome, method=INTEGRATED)
         if not isinstance(outcome, Challenge):
             return None
         if outcome.form:
@@ -376,10 +398,16 @@ def headers_for_connectors(
     return headers
 
 
-def scopes_of(request: AuthRequest) -> Scopes:
-    """Return what a connector needs to know of the scopes that were asked for."""
+def scopes_of(flow: Flow) -> Scopes:
+    """Return what a connector needs to know of what was asked for."""
+    request, extras = flow.request, flow.extras
+    essential = claims_parameter.acr_values(extras.claims, essential=True)
+    wished = (*claims_parameter.acr_values(extras.claims), *extras.acr_values)
     return Scopes(
         offline_access=oauth2_scopes.OFFLINE_ACCESS in request.scopes,
-        groups=oauth2_scopes.GROUPS in request.scopes,
+        groups=wants_groups(request.scopes, extras),
         max_age=0 if "login" in request.prompt.split() else request.max_age,
+        acr_values=essential or tuple(dict.fromkeys(wished)),
+        acr_essential=bool(essential),
+        ui_locales=extras.ui_locales,
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import attrs
+import orjson
 
 from aiohttp import web
 
@@ -23,6 +24,7 @@ from ...errors import (
     WrongRequest,
 )
 from ...oauth2 import (
+    claims_parameter,
     pkce,
     prompts,
     redirect_uris,
@@ -30,6 +32,7 @@ from ...oauth2 import (
     response_types,
     scopes,
 )
+from ...oauth2.authentication import parse_acr_values, parse_ui_locales
 from ...oauth2.client_metadata import ClientMetadata
 from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.ids import new_id
@@ -44,6 +47,7 @@ from .flow import Flow
 
 MOST_STATE = 64 * 1024  # characters of any one parameter
 _LONGEST_LOGIN_HINT = 256  # characters; an email address has at most 254
+_BESIDE = frozenset(("claims", "acr_values", "ui_locales"))
 
 
 @attrs.frozen
@@ -140,9 +144,12 @@ class AuthorizationRequests:
             client,
             hint=self.hints.read(id_token_hint).subject if id_token_hint else "",
             login_hint=login_hint if len(login_hint) <= _LONGEST_LOGIN_HINT else "",
-            extras=how
-            if mode == response_modes.default(types)
-            else attrs.evolve(how, response_mode=mode),
+            extras=_extras(
+                how
+                if mode == response_modes.default(types)
+                else attrs.evolve(how, response_mode=mode),
+                params,
+            ),
         )
 
     def parameters_of(self, flow: Flow) -> dict[str, str]:
@@ -152,9 +159,7 @@ class AuthorizationRequests:
             found["id_token_hint"] = self.hints.keep(flow.hint)
         if flow.login_hint:
             found["login_hint"] = flow.login_hint
-        if flow.extras.response_mode:
-            found["response_mode"] = flow.extras.response_mode
-        return found
+        return found | _parameters_of(flow.extras)
 
     def _check_way(self, metadata: ClientMetadata, how: Extras) -> None:
         """Refuse a request that came another way than the client has to take."""
@@ -211,6 +216,28 @@ def parameters_of(request: AuthRequest) -> dict[str, str]:
         "approval_prompt": "force" if request.force_approval_prompt else "",
         "code_challenge": request.pkce.code_challenge,
         "code_challenge_method": request.pkce.code_challenge_method,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _extras(known: Extras, params: Mapping[str, str]) -> Extras:
+    """Return *known* with what *params* say that dex's record has no place for."""
+    if not _BESIDE.intersection(params):
+        return known
+    return attrs.evolve(
+        known,
+        claims=claims_parameter.parse(params.get("claims", "")),
+        acr_values=parse_acr_values(params.get("acr_values", "")),
+        ui_locales=parse_ui_locales(params.get("ui_locales", "")),
+    )
+
+
+def _parameters_of(extras: Extras) -> dict[str, str]:
+    found = {
+        "response_mode": extras.response_mode,
+        "claims": orjson.dumps(extras.claims).decode() if extras.claims else "",
+        "acr_values": " ".join(extras.acr_values),
+        "ui_locales": " ".join(extras.ui_locales),
     }
     return {name: value for name, value in found.items() if value}
 

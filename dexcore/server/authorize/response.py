@@ -136,8 +136,7 @@ def _completing(
                 await collections.auth_requests.take(flow.request.id)
             except NotFound:
                 raise WrongRequest("User session error.") from None
-            if flow.extras != NO_EXTRAS:
-                await _drop_supplement(collections, flow.request.id)
+            await flow.forget_extras(collections)
         if sessions is not None and code.session_id:
             try:
                 await collections.auth_sessions.update(
@@ -158,10 +157,3 @@ def _completing(
         await collections.auth_codes.create(code)
 
     return complete
-
-
-async def _drop_supplement(collections: Collections, request_id: str) -> None:
-    try:
-        await collections.supplements.delete(request_id)
-    except NotFound:
-        return

@@ -14,6 +14,9 @@ import attrs
 from aiohttp import web
 
 from ...connector import PasswordConnector, RefreshConnector
+from ...oauth2 import claims_parameter
+from ...oauth2.authentication import PASSWORD
+from ...oauth2.extras import Extras
 from ...oauth2.scopes import OFFLINE_ACCESS
 from ..audit import Audit
 from ..connectors import Connectors
@@ -22,6 +25,7 @@ from ..sessions.ending import Ending
 from ..sessions.sessions import Found, LoggedIn, Sessions, same_user
 from ..sessions.sharing import Sharing
 from .flow import Flow, Passed, Step, remember_cookie
+from .told import settled
 
 
 @attrs.frozen(eq=False)
@@ -44,6 +48,10 @@ class ReuseSession(Step):
         offline = OFFLINE_ACCESS in request.scopes
         found = await self.sessions.find(web_request, offline=offline)
         if found is None or self._too_old(flow, found):
+            return flow
+        told = _told_once(self.connectors, found)
+        if not claims_parameter.fits_acr(flow.extras.claims, told.acr):
+            # OpenID Connect Core section 5.5.1.1: another login may do.
             return flow
         if not await self._may_have(flow, found):
             return flow
@@ -69,7 +77,7 @@ class ReuseSession(Step):
             auth_time=found.session.created_at,
             mfa_validated=False,
         )
-        return attrs.evolve(flow, request=request)
+        return settled(attrs.evolve(flow, request=request), told)
 
     async def _may_have(self, flow: Flow, found: Found) -> bool:
         """Return whether the client may know the session's user at all."""
@@ -77,7 +85,7 @@ class ReuseSession(Step):
         listed = await self.connectors.listed()
         grant_type = self.policy.grant_type(flow.request)
         return (
-            flow.hint in ("", found.subject)
+            flow.expects(found.subject)
             and flow.request.connector_id in ("", connector_id)
             and any(
                 each.id == connector_id
@@ -133,6 +141,7 @@ class BeginSession(Step):
             request.connector_id,
             flow.client.id,
             self._data(flow),
+            self._told(flow),
         )
         session, user = await self.sessions.begin(who, presented)
         if presented is not None and not same_user(presented, session):
@@ -142,6 +151,15 @@ class BeginSession(Step):
         # A token says the same auth_time now and whenever the session is used again.
         request = attrs.evolve(request, auth_time=session.created_at)
         return attrs.evolve(flow, request=request, session=session, user=user)
+
+    def _told(self, flow: Flow) -> Extras:
+        """Return what to keep of what the login told, whoever asks later.
+
+        Not what goes without saying, so that most sessions have nothing beside them.
+        """
+        if flow.told.amr == _usual(self.connectors, flow.request.connector_id):
+            return attrs.evolve(flow.told, amr=())
+        return flow.told
 
     def _data(self, flow: Flow) -> bytes | None:
         """Return what must be kept so that a session can have refresh tokens.
@@ -157,3 +175,16 @@ class BeginSession(Step):
         ):
             return flow.request.connector_data
         return None
+
+
+def _usual(connectors: Connectors, connector_id: str) -> tuple[str, ...]:
+    """Return the ``amr`` of those logins through a connector that keep none."""
+    opened = connectors.peek(connector_id)
+    typed = opened is not None and isinstance(opened.connector, PasswordConnector)
+    return (PASSWORD,) if typed else ()
+
+
+def _told_once(connectors: Connectors, found: Found) -> Extras:
+    """Return what the login of the session told."""
+    amr = found.told.amr or _usual(connectors, found.session.connector_id)
+    return attrs.evolve(found.told, amr=amr)

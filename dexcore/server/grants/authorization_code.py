@@ -26,7 +26,13 @@ from ..audit import Audit
 from ..connectors import Connectors
 from ..policy import Policy
 from ..tokens.authorization import Authorization, family_of
-from ..tokens.refresh import RefreshTokens, extras_of, keep, refresh_id_for
+from ..tokens.refresh import (
+    RefreshTokens,
+    drop_extras,
+    extras_of,
+    keep,
+    refresh_id_for,
+)
 from .grant import Form, Grant, authorization_for, required, traded
 
 _WRONG = "Invalid or expired code parameter."
@@ -68,6 +74,7 @@ class AuthorizationCodeGrant(Grant):
             await collections.spent_codes.create(
                 self._spent(code, verifier, refresh_token)
             )
+            await drop_extras(collections, code_id)
             if refresh_token is not None:
                 supplement = self.refresh_tokens.supplement(refresh_token, extras)
                 await keep(collections, refresh_token, code, supplement)

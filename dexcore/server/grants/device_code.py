@@ -30,7 +30,7 @@ from ..tokens.devices import (
     login_of,
     polled,
 )
-from ..tokens.refresh import extras_of, keep
+from ..tokens.refresh import drop_extras, extras_of, keep
 from .grant import Form, Grant, authorization_for, traded
 
 _WRONG = "Invalid Device code."
@@ -74,6 +74,7 @@ class DeviceCodeGrant(Grant):
             )
             # The verb that decides; what follows only adds.
             await collections.device_tokens.take(device_code)
+            await drop_extras(collections, login.id)
             if refresh_token is not None:
                 supplement = self.policy.refresh_tokens.supplement(
                     refresh_token, extras

@@ -22,6 +22,7 @@ from ...errors import (
     UpstreamUnavailable,
 )
 from ...oauth2 import scopes
+from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.grant_types import PASSWORD
 from ...oauth2.ids import new_id
 from ...oauth2.words import quote_all
@@ -30,7 +31,7 @@ from ..audit import Audit, user
 from ..clients import Clients
 from ..connectors import Connectors, OpenConnector, guarded
 from ..guard import Guard, account
-from ..identity import claims_of, wanted
+from ..identity import claims_of, user_told, wanted
 from ..policy import Policy
 from ..tokens.authorization import Authorization
 from ..tokens.refresh import keep
@@ -64,8 +65,9 @@ class PasswordGrant(Grant):
         identity = await self._checked(
             opened, wanted(asked), client, address, username, password
         )
+        extras = Extras(user=user_told(identity, asked, NO_EXTRAS))
         login = AuthCode(
-            id=new_id(),
+            id=new_id(supplemented=extras != NO_EXTRAS),
             client_id=client.id,
             nonce=form.get("nonce", ""),
             scopes=asked,
@@ -74,8 +76,8 @@ class PasswordGrant(Grant):
             claims=claims_of(identity),
         )
         if scopes.OFFLINE_ACCESS not in asked:
-            return authorization_for(login, client)
-        return await self._with_refresh_token(login, client)
+            return authorization_for(login, client, extras=extras)
+        return await self._with_refresh_token(login, client, extras)
 
     async def _scopes(self, form: Form, client: Client) -> tuple[str, ...]:
         """Return what is asked for; clients of dex know ``invalid_request`` here."""
@@ -132,15 +134,19 @@ class PasswordGrant(Grant):
         return identity
 
     async def _with_refresh_token(
-        self, login: AuthCode, client: Client
+        self, login: AuthCode, client: Client, extras: Extras
     ) -> Authorization:
         async def store(collections: Collections) -> Authorization:
             refresh_token = self.policy.refresh_token(login)
             authorization = await self.allowed(
-                authorization_for(login, client, refresh_token), collections
+                authorization_for(login, client, refresh_token, extras=extras),
+                collections,
             )
             if refresh_token is not None:
-                await keep(collections, refresh_token, login)
+                supplement = self.policy.refresh_tokens.supplement(
+                    refresh_token, extras
+                )
+                await keep(collections, refresh_token, login, supplement)
             return authorization
 
         return await traded(self.storage, self.connectors, store)

@@ -24,6 +24,7 @@ from ...oauth2 import scopes as oauth2_scopes
 from ...oauth2 import subjects
 from ...oauth2.extras import Extras
 from ...oauth2.grant_types import REFRESH_TOKEN
+from ...oauth2.ids import is_supplemented
 from ...oauth2.words import quote_all
 from ...storage import (
     ZERO_TIME,
@@ -37,7 +38,7 @@ from ...storage import (
 )
 from ..audit import Audit
 from ..connectors import OpenConnector, guarded
-from ..identity import claims_of, identity_of, wanted
+from ..identity import claims_of, identity_of, user_told, wanted
 from ..policy import NotAllowed, Policy
 from ..sessions.bound import TokenSessions
 from ..tokens.authorization import Authorization, family_of
@@ -106,13 +107,17 @@ class RefreshTokenGrant(Grant):
             allowed = await self.allowed(before, self.storage)
             if standing == "repeat":
                 return allowed
-            identity = await _ask_upstream(opened, record, session)
+            identity = await _ask_upstream(opened, record, session, extras)
+            fresh = _fresh_extras(record, identity, extras)
             try:
-                record = await self._rotate(record, identity)
+                record = await self._rotate(record, identity, fresh, extras)
             except (_Overtaken, NotFound):
                 continue
             return attrs.evolve(
-                allowed, claims=record.claims, refresh_token=wire(record)
+                allowed,
+                claims=record.claims,
+                refresh_token=wire(record),
+                extras=fresh,
             )
         raise InvalidGrant(_WRONG)
 
@@ -157,7 +162,11 @@ class RefreshTokenGrant(Grant):
             raise InvalidGrant(str(refused)) from None
 
     async def _rotate(
-        self, record: RefreshToken, identity: Identity | None
+        self,
+        record: RefreshToken,
+        identity: Identity | None,
+        extras: Extras,
+        before: Extras,
     ) -> RefreshToken:
         fresh = attrs.evolve(
             self.refresh_tokens.rotated(record),
@@ -189,6 +198,10 @@ class RefreshTokenGrant(Grant):
             await collections.offline_sessions.update_or_create(
                 *user, change=note, first=note(OfflineSessions(*user))
             )
+            if extras != before:
+                await collections.supplements.update(
+                    record.id, change=lambda old: attrs.evolve(old, extras=extras)
+                )
             return stored
 
         return await self.storage.unit(both)
@@ -212,7 +225,10 @@ def _authorization(
 
 
 async def _ask_upstream(
-    opened: OpenConnector, record: RefreshToken, session: OfflineSessions | None
+    opened: OpenConnector,
+    record: RefreshToken,
+    session: OfflineSessions | None,
+    extras: Extras,
 ) -> Identity | None:
     connector = opened.connector
     if not isinstance(connector, RefreshConnector):
@@ -223,7 +239,9 @@ async def _ask_upstream(
     try:
         return await guarded(
             opened,
-            connector.refresh(wanted(record.scopes), identity_of(record.claims, data)),
+            connector.refresh(
+                wanted(record.scopes, extras), identity_of(record.claims, data, extras)
+            ),
         )
     except AccessDenied as refusal:
         raise InvalidGrant(
@@ -236,6 +254,18 @@ def _refreshed(old: Claims, identity: Identity | None) -> Claims:
     if identity is None:
         return old
     return attrs.evolve(claims_of(identity), user_id=old.user_id)
+
+
+def _fresh_extras(
+    record: RefreshToken, identity: Identity | None, extras: Extras
+) -> Extras:
+    """Return what upstream says now beyond dex's record, if there is a place for it.
+
+    How the end user had logged in stays (OpenID Connect Core section 12.2).
+    """
+    if identity is None or not is_supplemented(record.id):
+        return extras
+    return attrs.evolve(extras, user=user_told(identity, record.scopes, extras))
 
 
 def _narrowed(record: RefreshToken, asked: str) -> tuple[str, ...]:

@@ -9,11 +9,12 @@ import attrs
 from ...connector import Identity, TokenIdentityConnector
 from ...errors import AccessDenied, InvalidRequest, RequestNotSupported
 from ...oauth2 import scopes
+from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.grant_types import TOKEN_EXCHANGE
 from ...storage import Client
 from ..audit import Audit, user
 from ..connectors import OpenConnector, guarded
-from ..identity import claims_of
+from ..identity import claims_of, user_told
 from ..policy import Policy
 from ..tokens.authorization import Authorization
 from ..tokens.issuer import TOKEN_TYPE
@@ -54,12 +55,14 @@ class TokenExchangeGrant(Grant):
             raise RequestNotSupported("Invalid requested_token_type.")
         self.policy.check_unattended(client, opened.record.id)
         identity = await self._identity(opened, form, client)
+        asked = _scopes(form.get("scope", ""))
         return Authorization(
             client=client,
             claims=claims_of(identity),
-            scopes=_scopes(form.get("scope", "")),
+            scopes=asked,
             connector_id=opened.record.id,
             only=_ISSUED[wanted],
+            extras=Extras(user=user_told(identity, asked, NO_EXTRAS)),
         )
 
     async def _connector(self, form: Form, client: Client) -> OpenConnector:

@@ -11,6 +11,7 @@ from ...storage import AuthSession, Client, RefreshToken, Storage
 from ..audit import Audit
 from ..tokens.refresh import RefreshTokens
 from .backchannel import BackChannel
+from .sessions import forget_beside
 
 log = logging.getLogger("dexcore.logout")
 
@@ -51,6 +52,12 @@ class Ending:
             except StorageError as error:
                 fields = {"sid": session.id, "client_id": client_id, "err": str(error)}
                 log.error("logout is incomplete", extra={"fields": fields})
+        try:
+            await forget_beside(self.storage, session)
+        except StorageError as error:
+            # It goes when the session would have ended by itself.
+            fields = {"sid": session.id, "err": str(error)}
+            log.error("logout is incomplete", extra={"fields": fields})
         return session
 
     async def forget_client(self, session: AuthSession, client_id: str) -> None:

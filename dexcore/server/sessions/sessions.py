@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 
 from collections.abc import Callable
@@ -12,7 +13,8 @@ import attrs
 from aiohttp import hdrs, web
 
 from ...errors import AccessDenied, NotFound
-from ...oauth2.ids import new_id
+from ...oauth2.extras import NO_EXTRAS, Extras
+from ...oauth2.ids import is_supplemented, new_id
 from ...oauth2.subjects import encode_subject
 from ...storage import (
     AuthSession,
@@ -21,6 +23,7 @@ from ...storage import (
     Collections,
     OfflineSessions,
     Storage,
+    Supplement,
     UserIdentity,
 )
 from ..middleware import ADDRESS
@@ -34,11 +37,15 @@ _LONGEST_USER_AGENT = 256
 
 @attrs.frozen
 class Found:
-    """A live session, its user, and what the user left behind for refreshing."""
+    """A live session, its user, and what the user left behind for refreshing.
+
+    ``told`` is what its login told beyond dex's records, as it was kept.
+    """
 
     session: AuthSession
     user: UserIdentity
     offline: OfflineSessions | None = None
+    told: Extras = NO_EXTRAS
 
     @property
     def subject(self) -> str:
@@ -51,7 +58,7 @@ class LoggedIn:
     """Who has just logged in, at which client, and from where.
 
     ``connector_data`` is what the connector will need to look the user up again;
-    ``None``: nothing is kept of it.
+    ``None``: nothing is kept of it.  ``told`` is what to keep beside the session.
     """
 
     claims: Claims
@@ -60,6 +67,7 @@ class LoggedIn:
     ip_address: str = ""
     user_agent: str = ""
     connector_data: bytes | None = None
+    told: Extras = NO_EXTRAS
 
     @classmethod
     def of(
@@ -69,6 +77,7 @@ class LoggedIn:
         connector_id: str,
         client_id: str,
         connector_data: bytes | None = None,
+        told: Extras = NO_EXTRAS,
     ) -> LoggedIn:
         """Return this with what the request tells about the browser."""
         return cls(
@@ -78,6 +87,7 @@ class LoggedIn:
             request.get(ADDRESS) or request.remote or "",
             request.headers.get(hdrs.USER_AGENT, "")[:_LONGEST_USER_AGENT],
             connector_data,
+            told,
         )
 
 
@@ -125,7 +135,13 @@ class Sessions:
             if user is None or user.blocked_until > self.now():
                 return None
             left = await collections.offline_sessions.find(*key) if offline else None
-            return Found(session, user, left)
+            told = NO_EXTRAS
+            if is_supplemented(session.secret):
+                beside = await collections.supplements.find(beside_of(session))
+                if beside is None:
+                    return None
+                told = beside.extras
+            return Found(session, user, left, told)
 
         return await self.storage.view(look)
 
@@ -160,6 +176,10 @@ class Sessions:
             )
             if who.connector_data is not None:
                 await _keep_data(collections, key, who.connector_data)
+            if who.told != NO_EXTRAS:
+                await collections.supplements.create(
+                    Supplement(beside_of(fresh), who.told, fresh.absolute_expiry)
+                )
             return await _stored(collections, fresh, presented), user
 
         return await self.storage.unit(both)
@@ -195,7 +215,7 @@ class Sessions:
         state = ClientAuthState(authenticated_at=now, last_activity=now)
         return AuthSession(
             id=new_id(),
-            secret=new_id(),
+            secret=new_id(supplemented=who.told != NO_EXTRAS),
             user_id=who.claims.user_id,
             connector_id=who.connector_id,
             client_states={who.client_id: state},
@@ -221,11 +241,31 @@ async def _stored(
 
     if presented is not None and same_user(presented, fresh):
         try:
-            return await collections.auth_sessions.update(presented.id, change=renew)
+            renewed = await collections.auth_sessions.update(presented.id, change=renew)
         except NotFound:
             pass
+        else:
+            await forget_beside(collections, presented)
+            return renewed
     await collections.auth_sessions.create(fresh)
     return fresh
+
+
+def beside_of(session: AuthSession) -> str:
+    """Return the id of the supplement of *session*, if its secret says it has one.
+
+    Each login has a secret of its own, so what one told is never taken for another's.
+    """
+    return "s" + hashlib.sha256(session.secret.encode()).hexdigest()[:40]
+
+
+async def forget_beside(collections: Collections, session: AuthSession) -> None:
+    """Delete what was kept beside *session*."""
+    if is_supplemented(session.secret):
+        try:
+            await collections.supplements.delete(beside_of(session))
+        except NotFound:
+            return
 
 
 async def _keep_data(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
-from ...oauth2 import subjects
-from ...oauth2.scopes import EMAIL, FEDERATED_ID, GROUPS, PROFILE, audiences
+from ...oauth2 import subjects, user_claims
+from ...oauth2.scopes import EMAIL, FEDERATED_ID, GROUPS, PROFILE, SCOPES, audiences
 from ...storage import ZERO_TIME, Claims, Client
 from .authorization import Authorization
 
@@ -72,6 +72,8 @@ def about_the_user(authorization: Authorization) -> dict[str, Any]:
             found["preferred_username"] = claims.preferred_username
     if FEDERATED_ID in scopes:
         found["federated_claims"] = _federated(authorization)
+    if authorization.extras.user:
+        found |= user_claims.wanted(authorization.extras.user, scopes)
     return found
 
 
@@ -81,6 +83,25 @@ def beside_an_access_token(user: Mapping[str, Any]) -> dict[str, Any]:
     OpenID Connect Core section 5.4: what ``profile`` and ``email`` stand for is there.
     """
     return {name: value for name, value in user.items() if name not in _AT_USERINFO}
+
+
+def asked_for(
+    authorization: Authorization, member: Literal["id_token", "userinfo"]
+) -> dict[str, Any]:
+    """Return what the ``claims`` parameter asks for in *member*, as far as we know it.
+
+    OpenID Connect Core section 5.5; what is not known is left out.
+    """
+    extras = authorization.extras
+    names = extras.claims.get(member)
+    if not names:
+        return {}
+    known = about_the_user(attrs.evolve(authorization, scopes=SCOPES))
+    if extras.acr:
+        known["acr"] = extras.acr
+    if extras.amr:
+        known["amr"] = extras.amr
+    return {name: known[name] for name in names if name in known}
 
 
 def _federated(authorization: Authorization) -> dict[str, str]:

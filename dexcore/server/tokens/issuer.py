@@ -131,7 +131,11 @@ class TokenIssuer:
         common: dict[str, Any],
         user: dict[str, Any],
     ) -> str:
-        more = {"at_hash": self._hash(new_id())}
+        more: dict[str, Any] = {
+            "at_hash": self._hash(new_id()),
+            # What userinfo will answer: it makes no query.
+            **claims.asked_for(authorization, "userinfo"),
+        }
         if not self.strict:
             return await self._sign(authorization, common, user, more)
         # RFC 9068 sections 2.2 and 2.2.3.
@@ -155,17 +159,18 @@ class TokenIssuer:
         if self.strict and hashes:
             # There is an access token, or will be for the code.
             user = claims.beside_an_access_token(user)
-        return await self._sign(authorization, common, user, hashes)
+        asked = claims.asked_for(authorization, "id_token")
+        return await self._sign(authorization, common, user, {**hashes, **asked})
 
     async def _sign(
         self,
         authorization: Authorization,
         common: dict[str, Any],
         user: dict[str, Any],
-        hashes: dict[str, str],
+        others: dict[str, Any],
         typ: str | None = None,
     ) -> str:
-        payload = {**common, **hashes, **user}
+        payload = {**common, **others, **user}
         payload["jti"] = new_jti(authorization.family)
         self.extra.add(authorization, payload)
         return await self.signer.sign(orjson.dumps(payload), typ=typ)

@@ -204,6 +204,15 @@ async def extras_of(collections: Collections, record_id: str) -> Extras:
     return (await collections.supplements.get(record_id)).extras
 
 
+async def drop_extras(collections: Collections, record_id: str) -> None:
+    """Delete what supplements a record that has been used up."""
+    if is_supplemented(record_id):
+        try:
+            await collections.supplements.delete(record_id)
+        except NotFound:
+            return
+
+
 async def keep(
     collections: Collections,
     record: RefreshToken,
@@ -262,10 +271,9 @@ async def forget(collections: Collections, record: RefreshToken) -> None:
 async def _drop(collections: Collections, refresh_id: str) -> None:
     try:
         await collections.refresh_tokens.delete(refresh_id)
-        if is_supplemented(refresh_id):
-            await collections.supplements.delete(refresh_id)
     except NotFound:
         return
+    await drop_extras(collections, refresh_id)
 
 
 def _without(
@@ -283,6 +291,7 @@ __all__ = [
     "RefreshPolicy",
     "RefreshSecrets",
     "RefreshTokens",
+    "drop_extras",
     "extras_of",
     "forget",
     "keep",
