@@ -89,10 +89,11 @@ def request_url(
         parameters["nonce"] = pending.nonce
     if pending.method:
         parameters.update(pending.challenge)
-    if config.acr_values:
-        parameters["acr_values"] = " ".join(config.acr_values)
+    parameters |= _context(config, provider, scopes)
     if scopes.login_hint:
         parameters["login_hint"] = scopes.login_hint
+    if scopes.ui_locales:
+        parameters["ui_locales"] = " ".join(scopes.ui_locales)
     if scopes.max_age >= 0:
         parameters["max_age"] = str(scopes.max_age)
     if scopes.offline_access:
@@ -101,6 +102,22 @@ def request_url(
     if scopes.offline_access or scopes.max_age == 0:
         parameters["prompt"] = _prompt(config, scopes)
     return authorization_url(provider.endpoint("authorization_endpoint"), parameters)
+
+
+def _context(config: Config, provider: Provider, scopes: Scopes) -> dict[str, str]:
+    """Return how the end user should log in: as the file says, else as the client.
+
+    What a client insists on is not left to chance if the provider lets us insist (Core
+    section 5.5.1.1).
+    """
+    if config.acr_values:
+        return {"acr_values": " ".join(config.acr_values)}
+    if not scopes.acr_values:
+        return {}
+    if scopes.acr_essential and provider.takes_claims:
+        acr = {"essential": True, "values": scopes.acr_values}
+        return {"claims": orjson.dumps({"id_token": {"acr": acr}}).decode()}
+    return {"acr_values": " ".join(scopes.acr_values)}
 
 
 def _prompt(config: Config, scopes: Scopes) -> str:

@@ -139,7 +139,9 @@ class Config:
         ("profile", "email"), help="What to ask for, beside openid."
     )
     acr_values: tuple[str, ...] = option(
-        (), help="How people should authenticate there (acr_values)."
+        (),
+        help="How people should authenticate there (acr_values).  Empty: as clients "
+        "wish.",
     )
     prompt_type: str | None = option(
         None,

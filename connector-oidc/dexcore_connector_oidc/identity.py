@@ -11,6 +11,8 @@ import attrs
 
 from dexcore.connector import Identity
 from dexcore.errors import NotInRequiredGroups, UpstreamError
+from dexcore.oauth2.authentication import told_acr, told_amr
+from dexcore.oauth2.user_claims import FURTHER
 
 from .config import Config, NewGroup
 from .patterns import compile_pattern
@@ -55,6 +57,9 @@ class IdentityReader:
             email_verified=verified,
             groups=groups,
             connector_data=connector_data,
+            acr=told_acr(claims.get("acr")),
+            amr=told_amr(claims.get("amr")),
+            claims={name: claims[name] for name in FURTHER if name in claims},
         )
 
     def _preferred_username(self, claims: Mapping[str, Any]) -> str:

@@ -23,7 +23,8 @@ class Provider:
     """Where its endpoints are, empty if it has none, and what it can do.
 
     ``issuer`` is what its tokens say; ``auth_methods`` is ``None`` if it does not say;
-    ``names_itself`` is whether it names itself in the callback (RFC 9207).
+    ``names_itself`` is whether it names itself in the callback (RFC 9207),
+    ``takes_claims`` whether it takes the ``claims`` parameter (Core section 5.5).
     """
 
     issuer: str
@@ -38,6 +39,7 @@ class Provider:
     auth_methods: tuple[str, ...] | None = None
     pkce_methods: tuple[str, ...] = ()
     names_itself: bool = False
+    takes_claims: bool = False
 
     def endpoint(self, name: str) -> str:
         """Return an endpoint the provider must have; raise ``UpstreamError``."""
@@ -83,6 +85,7 @@ def read(document: Mapping[str, Any], config: Config) -> Provider:
         pkce_methods=_texts(document, "code_challenge_methods_supported") or (),
         names_itself=document.get("authorization_response_iss_parameter_supported")
         is True,
+        takes_claims=document.get("claims_parameter_supported") is True,
     )
 
 

@@ -24,6 +24,31 @@ def modifications(**changes):
     return {**GROUPS, "claimModifications": changes}
 
 
+async def test_the_other_standard_claims_are_kept(identity_of):
+    """What they may be is for the server to judge."""
+    told = {
+        "given_name": "Jane",
+        "address": {"country": "CH"},
+        "phone_number_verified": False,
+        "updated_at": 7,
+    }
+    identity = await identity_of({**told, "department": "R&D", "roles": []})
+    assert identity.claims == told
+
+
+async def test_how_they_have_logged_in_is_kept(identity_of, provider):
+    provider.id_token_changes.update(acr="urn:mfa", amr=["pwd", "otp"])
+    identity = await identity_of({})
+    assert (identity.acr, identity.amr) == ("urn:mfa", ("pwd", "otp"))
+
+
+@pytest.mark.parametrize("junk", [7, None, {}, ["a b"], "two words"])
+async def test_what_cannot_be_said_of_a_login_is_left_out(identity_of, provider, junk):
+    provider.id_token_changes.update(acr=junk, amr=junk)
+    identity = await identity_of({})
+    assert (identity.acr, identity.amr) == ("", ())
+
+
 # — names and addresses ----------------------------------------------------------------
 
 

@@ -137,6 +137,54 @@ def test_its_key_can_be_fetched_by_the_provider(provider):
     assert tokens.claims["email"] == "jane@example.com"
 
 
+# — what clients ask to be told --------------------------------------------------------
+
+
+def walked(journey, **more):
+    """Return the tokens of a login with these parameters."""
+    url = journey.authorization_url(**more)
+    with SyncBrowser(stop_at=journey.redirect_uri) as browser:
+        return journey.landed(browser.log_in(url, "jane", "password").url)
+
+
+def test_what_the_provider_knows_gets_through(provider):
+    provider.add_user(
+        "jane",
+        given_name="Jane",
+        picture="javascript:alert(1)",
+        address={"country": "CH", "planet": "Earth"},
+        phone_number="+41 31 000 00 00",
+        department="R&D",
+    )
+    with Journey(connector(provider)) as journey:
+        tokens = walked(
+            journey,
+            scopes="openid profile address offline_access",
+            claims='{"userinfo": {"phone_number": null}}',
+        )
+        assert tokens.claims["given_name"] == "Jane"
+        assert tokens.claims["address"] == {"country": "CH"}
+        assert not {"picture", "phone_number", "department"} & {*tokens.claims}
+        assert journey.userinfo(tokens)["phone_number"] == "+41 31 000 00 00"
+        provider.add_user("jane", given_name="Joan")
+        tokens = journey.refresh(tokens)
+        assert tokens.claims["given_name"] == "Joan"
+        assert "address" not in tokens.claims
+        assert "phone_number" not in journey.userinfo(tokens)
+
+
+def test_a_demand_reaches_the_provider_and_its_answer_the_app(provider):
+    provider.id_token_changes.update(acr="gold", amr=["hwk"])
+    demand = '{"id_token": {"acr": {"essential": true, "values": ["%s"]}, "amr": null}}'
+    with Journey(connector(provider)) as journey:
+        tokens = walked(journey, claims=demand % "gold")
+        assert (tokens.claims["acr"], tokens.claims["amr"]) == ("gold", ["hwk"])
+        seen = provider.asked("/authorize")[0]
+        assert seen.query["acr_values"] == "gold"
+        with pytest.raises(TokenError, match="unmet_authentication_requirements"):
+            walked(journey, claims=demand % "platinum")
+
+
 # — token exchange ---------------------------------------------------------------------
 
 KIND = "urn:ietf:params:oauth:token-type:"

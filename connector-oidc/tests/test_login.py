@@ -119,6 +119,38 @@ async def test_acr_values_are_asked_for(way_of):
     assert asked(await way.begin())["acr_values"] == "urn:mfa urn:pin"
 
 
+async def test_the_file_has_the_first_word_on_how_to_log_in(way_of):
+    """A client cannot ask for less."""
+    way = await way_of(acrValues=["urn:mfa"])
+    for essential in (True, False):
+        wish = Scopes(acr_values=("urn:pwd",), acr_essential=essential)
+        parameters = asked(await way.begin(wish))
+        assert parameters["acr_values"] == "urn:mfa"
+        assert "claims" not in parameters
+
+
+async def test_what_the_client_wishes_is_passed_on(way):
+    parameters = asked(
+        await way.begin(Scopes(acr_values=("gold", "a&b"), ui_locales=("fr-CA", "fr")))
+    )
+    assert parameters["acr_values"] == "gold a&b"
+    assert parameters["ui_locales"] == "fr-CA fr"
+    assert "claims" not in parameters
+
+
+async def test_what_the_client_insists_on_is_insisted_on(way_of, provider):
+    """OpenID Connect Core section 5.5.1.1, at providers that know it."""
+    wish = Scopes(acr_values=("gold", "silver"), acr_essential=True)
+    parameters = asked(await (await way_of()).begin(wish))
+    assert parameters["acr_values"] == "gold silver"
+    provider.metadata_changes["claims_parameter_supported"] = True
+    parameters = asked(await (await way_of()).begin(wish))
+    assert "acr_values" not in parameters
+    assert orjson.loads(parameters["claims"]) == {
+        "id_token": {"acr": {"essential": True, "values": ["gold", "silver"]}}
+    }
+
+
 async def test_a_refresh_token_is_kept_as_dex_keeps_it(way, provider):
     provider.token_changes["refresh_token"] = "r-1"
     data = (await way.log_in()).connector_data
