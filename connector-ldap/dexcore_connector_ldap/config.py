@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 
+from collections.abc import Mapping
 from typing import Literal
 
 import attrs
 
+from dexcore.oauth2.user_claims import not_made_of
 from dexcore.options import InvalidOption, option
 
 from .addresses import PLAIN_PORT, TLS_PORT, Address, parse_addresses
@@ -41,6 +43,11 @@ class UserSearch:
         key="emailSuffix",
         help="Makes the email address: the value of nameAttr, @, this.",
     )
+    claim_attrs: Mapping[str, str] = option(
+        factory=dict,
+        key="claimAttrs",
+        help="Further claims and their attributes, as `given_name: givenName`.",
+    )
 
     def __attrs_post_init__(self) -> None:
         _check_base(self.base_dn)
@@ -54,6 +61,13 @@ class UserSearch:
         if not self.id_attr:
             raise InvalidOption(
                 "idAttr is empty", key="idAttr", remedy="Remove it: the default is uid."
+            )
+        if unknown := not_made_of(self.claim_attrs):
+            raise InvalidOption(
+                f"claimAttrs: {', '.join(unknown)}: no such claim",
+                key="claimAttrs",
+                remedy="Write standard claims (OpenID Connect Core section 5.1) that "
+                "have no key of their own, such as given_name or address.locality.",
             )
         if self.email_suffix and not self.name_attr:
             raise InvalidOption(

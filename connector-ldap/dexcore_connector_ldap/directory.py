@@ -163,6 +163,7 @@ class Directory:
             *(matcher.user_attr for matcher in self.config.group_search.matchers),
             search.name_attr,
             search.preferred_username_attr,
+            *search.claim_attrs.values(),
             *STATE,
         ]
         return tuple(dict.fromkeys(n for n in wanted if n and not is_dn(n)))

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 import attrs
 import orjson
 
 from dexcore.connector import Identity
 from dexcore.errors import AccessDenied, UpstreamError
+from dexcore.oauth2.user_claims import made_of
 
 from .config import UserSearch
 from .entries import Entry, NotText
@@ -28,6 +34,12 @@ _AD_DISABLED = 0x2  # MS-ADTS section 2.2.16, ADS_UF_ACCOUNT_DISABLE
 _AD_NEVER = (0, 0x7FFF_FFFF_FFFF_FFFF)  # MS-ADTS section 2.212 of MS-ADA1
 _AD_EPOCH = 11_644_473_600  # seconds from 1601 to 1970
 _LOCKED_FOR_GOOD = "000001010000Z"  # draft-behera-ldap-password-policy section 5.3.3
+
+
+# RFC 4517 sections 3.3.28 (lines of an address) and 3.3.13 (times).
+_POSTAL = frozenset({"postaladdress", "homepostaladdress", "registeredaddress"})
+_ESCAPED = re.compile(r"\\(24|5[Cc])")
+_MOMENT = re.compile(r"(\d{14})(?:[.,]\d+)?Z", re.ASCII)
 
 
 @attrs.frozen
@@ -73,7 +85,14 @@ def identity_of(entry: Entry, search: UserSearch) -> Identity:
         email=email,
         # An address in the directory was put there by who runs it.
         email_verified=True,
+        claims=claims_of(entry, search.claim_attrs),
     )
+
+
+def claims_of(entry: Entry, mapped: Mapping[str, str]) -> dict[str, Any]:
+    """Return the claims that *entry* has, by their names and attributes in *mapped*."""
+    texts = {name: _claim(entry, name, attr) for name, attr in mapped.items()}
+    return made_of({name: text for name, text in texts.items() if text})
 
 
 def group_name(group: Entry, name_attr: str) -> str:
@@ -136,6 +155,30 @@ def recall(data: bytes) -> Known:
     except (ValueError, LookupError, TypeError):
         pass
     raise AccessDenied("Nothing is known of the last login. Please log in again.")
+
+
+def _claim(entry: Entry, name: str, attribute: str) -> str:
+    """Return the value as the claim writes it; "" for none, or one that is no text."""
+    try:
+        text = entry.text(attribute)
+    except NotText:
+        return ""
+    if attribute.lower() in _POSTAL:
+        lines = text.replace("$", "\n")
+        return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), lines)
+    return _seconds(text) if name == "updated_at" else text
+
+
+def _seconds(text: str) -> str:
+    """Return a time of the directory as seconds since 1970; others as they are."""
+    moment = _MOMENT.fullmatch(text)
+    if moment is None:
+        return text
+    try:
+        then = datetime.strptime(moment[1], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return ""
+    return str(int(then.timestamp()))
 
 
 def _number(entry: Entry, name: str) -> int:

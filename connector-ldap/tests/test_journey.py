@@ -44,6 +44,24 @@ def test_a_login_ends_in_a_verified_id_token(journey):
     assert journey.userinfo(tokens)["groups"] == ["admins", "developers"]
 
 
+def test_an_app_that_wants_more_gets_what_the_directory_knows(settings, mortal):
+    search = {"claimAttrs": {"family_name": "sn", "phone_number": "telephoneNumber"}}
+    with Journey(ldap(settings, mortal, userSearch=search)) as journey:
+        tokens = journey.log_in(
+            "jane", "foo", scopes="openid profile phone offline_access"
+        )
+        assert tokens.claims["family_name"] == "doe"
+        assert "phone_number" not in tokens.claims
+        mortal.modify(
+            f"dn: {JANE}\nchangetype: modify\n"
+            "add: telephoneNumber\ntelephoneNumber: 112\n"
+        )
+        tokens = journey.refresh(tokens)
+        assert tokens.claims["phone_number"] == "112"
+        plain = journey.log_in("jane", "foo", scopes="openid email")
+        assert "family_name" not in plain.claims
+
+
 def test_the_subject_is_dexs(journey):
     # Go's protobuf of user id and connector id, in base64.
     assert journey.log_in("jane", "foo").claims["sub"] == "CgRqYW5lEgRsZGFw"

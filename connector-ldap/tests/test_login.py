@@ -1,6 +1,7 @@
 """Who gets in with which name and password."""
 
 import re
+import time
 
 import pytest
 
@@ -123,6 +124,52 @@ async def test_all_attributes_that_are_missing_are_named(connect, settings):
     connector = await connect(settings(userSearch=search))
     with pytest.raises(UpstreamError, match="carLicense, title, mail"):
         await connector.login(Scopes(), "nomail", "foo")
+
+
+FURTHER = {
+    "given_name": "givenName",
+    "family_name": "SN",
+    "phone_number": "telephoneNumber",
+    "address": "postalAddress",
+    "address.locality": "l",
+    "updated_at": "modifyTimestamp",
+    "picture": "jpegPhoto",
+    "nickname": "carLicense",
+}
+
+
+async def test_further_claims_are_what_further_attributes_say(
+    connect, settings, make_slapd
+):
+    """RFC 4517 section 3.3.28: an address is written in one line."""
+    server = make_slapd()
+    server.modify(
+        f"dn: cn=jane,ou=People,{BASE}\nchangetype: modify\n"
+        "add: givenName\ngivenName: Jane\ngivenName: Janet\n-\n"
+        "add: telephoneNumber\ntelephoneNumber: +41 31 000 00 00\n-\n"
+        "add: postalAddress\npostalAddress: Gasse 1\\24a\\5C$3000 Bern\n-\n"
+        "add: l\nl:: QsOkcm4=\n-\n"
+        "add: jpegPhoto\njpegPhoto:: /9j/4AAQSkY=\n"
+    )
+    search = {"claimAttrs": FURTHER}
+    found = await both(
+        await connect(settings(server, userSearch=search)), "jane", "foo"
+    )
+    moment = found.claims["updated_at"]
+    assert time.time() - 600 < moment <= time.time()
+    assert found.claims == {
+        "given_name": "Jane",
+        "family_name": "doe",
+        "phone_number": "+41 31 000 00 00",
+        "address": {"formatted": "Gasse 1$a\\\n3000 Bern", "locality": "B\u00e4rn"},
+        "updated_at": moment,
+    }
+
+
+async def test_who_has_no_further_attributes_logs_in_all_the_same(connect, settings):
+    search = {"claimAttrs": {"nickname": "carLicense"}}
+    found = await both(await connect(settings(userSearch=search)), "jane", "foo")
+    assert found.claims == {}
 
 
 async def test_id_and_email_have_defaults(connect, settings):

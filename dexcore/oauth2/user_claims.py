@@ -17,7 +17,15 @@ import orjson
 
 from .scopes import ADDRESS, EMAIL, FEDERATED_ID, GROUPS, PHONE, PROFILE
 
-__all__ = ["FURTHER", "SCOPE_OF", "checked", "describe", "made_of", "wanted"]
+__all__ = [
+    "FURTHER",
+    "SCOPE_OF",
+    "checked",
+    "describe",
+    "made_of",
+    "not_made_of",
+    "wanted",
+]
 
 _IN_THE_RECORD = {
     "name": PROFILE,
@@ -85,6 +93,13 @@ def made_of(texts: Mapping[str, str]) -> dict[str, Any]:
         else:
             found[claim] = text
     return found
+
+
+def not_made_of(names: Iterable[str]) -> list[str]:
+    """Return those of *names* that :func:`made_of` can make nothing of."""
+    members = (f"address.{member}" for member in _ADDRESS)
+    known = {*FURTHER, *members}
+    return [name for name in names if name not in known]
 
 
 def wanted(
