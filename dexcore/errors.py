@@ -200,6 +200,12 @@ class InvalidScope(OAuthError):
     error = "invalid_scope"
 
 
+class InvalidTarget(OAuthError):
+    """RFC 8707 section 2: the ``resource`` is unknown, or not for this client."""
+
+    error = "invalid_target"
+
+
 class UnsupportedTokenType(OAuthError):
     """RFC 7009 section 2.2.1."""
 
@@ -303,6 +309,22 @@ class InvalidToken(OAuthError):
     error = "invalid_token"
     status = 401
     headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+
+
+class InvalidDPoPProof(OAuthError):
+    """RFC 9449 section 5: the proof is missing where it must be, or is not valid."""
+
+    error = "invalid_dpop_proof"
+
+
+class UseDPoPNonce(InvalidDPoPProof):
+    """RFC 9449 section 8: prove again, with the *nonce* that goes with this answer."""
+
+    error = "use_dpop_nonce"
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__("The proof must have the nonce of this answer.")
+        self.headers = {"DPoP-Nonce": nonce}
 
 
 class MissingToken(OAuthError):

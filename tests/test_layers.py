@@ -53,6 +53,7 @@ LAYERS = [
         "dexcore.server.client_keys",
         "dexcore.server.clients",
         "dexcore.server.connectors",
+        "dexcore.server.dpop",
         "dexcore.server.hints",
         "dexcore.server.parking",
         "dexcore.server.policy",

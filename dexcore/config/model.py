@@ -141,6 +141,15 @@ class PKCEOptions:
 
 
 @attrs.frozen
+class DPoPOptions:
+    """``oauth2.dpop`` (RFC 9449).  Ours."""
+
+    require_nonce: bool = option(
+        False, help="Whether proofs must have a nonce of ours, not just the time."
+    )
+
+
+@attrs.frozen
 class OAuth2:
     """``oauth2``."""
 
@@ -169,6 +178,7 @@ class OAuth2:
         False,
         help="Ours: accept only authorization requests that were pushed (RFC 9126).",
     )
+    dpop: DPoPOptions = option(DPoPOptions(), key="dpop", help="Ours: RFC 9449.")
 
 
 @attrs.frozen
@@ -307,6 +317,26 @@ class MFA:
 
 
 @attrs.frozen
+class Resource:
+    """One entry of ``resources``: an API that tokens can be for (RFC 8707).  Ours."""
+
+    id: str = option(help="Its URI: what clients ask for, and the aud of its tokens.")
+    name: str = option("", help="What the approval page calls it; empty: its id.")
+    clients: tuple[str, ...] | None = option(
+        None, help="The ids of clients that may ask for it; absent: all."
+    )
+    scopes: tuple[str, ...] | None = option(
+        None, help="The scopes its tokens may carry; absent: all that were granted."
+    )
+    token_lifetime: timedelta = option(
+        NEVER, help="How long its tokens live; 0: as long as the others."
+    )
+    servers: tuple[str, ...] = option(
+        (), help="The ids of clients that are this API, and may introspect its tokens."
+    )
+
+
+@attrs.frozen
 class StaticClient:
     """One entry of ``staticClients``, as the file writes it."""
 
@@ -413,6 +443,9 @@ class Config:
         (), help="The upstream identity providers."
     )
     static_clients: tuple[Client, ...] = option((), help="The clients of this file.")
+    resources: tuple[Resource, ...] = option(
+        (), help="Ours: the APIs that tokens can be for (RFC 8707)."
+    )
     enable_password_db: bool = option(
         False,
         key="enablePasswordDB",

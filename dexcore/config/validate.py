@@ -21,6 +21,7 @@ from .model import (
     Sessions,
 )
 from .problems import suggest
+from .resources import check_resources
 
 _LEVEL = re.compile(r"^(DEBUG|INFO|WARN|ERROR)([+-][0-9]+)?$", re.IGNORECASE)
 # Front-Channel Logout section 2; nothing that would end the policy it is put into.
@@ -44,6 +45,7 @@ def validate(config: Config, flags: Flags, found: Findings) -> None:
         _clients,
         _passwords,
         _signup,
+        check_resources,
     ):
         rule(config, found)
     _sessions(config, found)

@@ -36,6 +36,7 @@ from .keys import (
     signer,
     thumbprint,
 )
+from .proofs import verify_by_own_key
 
 __all__ = [
     "ALGORITHMS",
@@ -53,6 +54,7 @@ __all__ = [
     "load_strictly",
     "public",
     "thumbprint",
+    "verify_by_own_key",
     "verify_with_jwks",
     "warm_up",
 ]

@@ -71,6 +71,11 @@ class ClientMetadata:
         key="require_pushed_authorization_requests",
         help="Whether its requests must be pushed (RFC 9126).",
     )
+    dpop_bound_access_tokens: bool = option(
+        False,
+        key="dpop_bound_access_tokens",
+        help="Whether it gets tokens only with a proof of its key (RFC 9449).",
+    )
 
 
 #: A client of which nothing more is known.

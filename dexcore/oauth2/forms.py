@@ -14,9 +14,12 @@ from urllib.parse import unquote
 from ..errors import InvalidRequest
 from .words import quote
 
-__all__ = ["decode", "parse_form", "parse_query"]
+__all__ = ["REPEATABLE", "decode", "parse_form", "parse_query"]
 
 _MOST_FIELDS = 200
+
+#: What may come several times (RFC 8707 section 2, RFC 8693 section 2.1).
+REPEATABLE = frozenset(("audience", "resource"))
 
 # What stands for itself, as most names and values do.
 _PLAIN = re.compile(r"[A-Za-z0-9_.~:/=-]*")
@@ -27,7 +30,9 @@ def parse_form(body: bytes, *, limit_fields: int = _MOST_FIELDS) -> Mapping[str,
     """Return the fields of a form; raise ``InvalidRequest``.
 
     A field that comes twice is refused (RFC 6749 section 3.2), and so are more than
-    *limit_fields*, what is not UTF-8, and NUL, which databases cannot store.
+    *limit_fields*, what is not UTF-8, and NUL, which databases cannot store.  The
+    values of :data:`REPEATABLE` fields become one, with spaces between, as in
+    ``scope``: no URI has a space.
     """
     try:
         text = body.decode("utf-8")
@@ -74,7 +79,11 @@ def _parse(text: str, limit_fields: int) -> dict[str, str]:
         if not _PLAIN.fullmatch(pair):
             name, value = _decoded(name), _decoded(value)
         if name in found:
-            raise InvalidRequest(f"The parameter {quote(name)} comes more than once.")
+            if name not in REPEATABLE:
+                raise InvalidRequest(
+                    f"The parameter {quote(name)} comes more than once."
+                )
+            value = f"{found[name]} {value}"
         found[name] = value
     return found
 

@@ -10,6 +10,7 @@ import secrets
 from io import BytesIO
 
 __all__ = [
+    "bare_id",
     "derived_id",
     "is_id",
     "is_supplemented",
@@ -82,9 +83,14 @@ def derived_id(origin: str, *, supplemented: bool = False) -> str:
     return _spelled(noise) + (_SUPPLEMENTED if supplemented else "")
 
 
+def bare_id(text: str) -> str:
+    """Return the id *text* without what says that there is a supplement."""
+    return text[:-1] if is_supplemented(text) else text
+
+
 def is_supplemented(text: str) -> bool:
     """Say whether there is a supplement to the record with the id *text*."""
-    return len(text) == 34 and text.endswith(_SUPPLEMENTED)
+    return len(text) in (34, 52) and text.endswith(_SUPPLEMENTED)
 
 
 def is_id(text: str) -> bool:
@@ -92,9 +98,12 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def new_device_code() -> str:
-    """Return a new device code of 51 characters (RFC 8628 section 3.2)."""
-    return _random_id(50)
+def new_device_code(*, supplemented: bool = False) -> str:
+    """Return a new device code of 51 characters (RFC 8628 section 3.2).
+
+    With *supplemented* it has one more, as with :func:`new_id`.
+    """
+    return _random_id(50) + (_SUPPLEMENTED if supplemented else "")
 
 
 def new_user_code() -> str:

@@ -165,12 +165,17 @@ def _public(
         require_pushed=config.oauth2.require_pushed_authorization_requests,
     )
     introspection = IntrospectionEndpoint(
-        parts.clients, parts.storage, tokens.access, tokens.refresh, token_sessions
+        parts.clients,
+        parts.storage,
+        tokens.access,
+        tokens.refresh,
+        tokens.resources,
+        token_sessions,
     )
     revocation = RevocationEndpoint(
         parts.clients, parts.storage, tokens.access, tokens.refresh, parts.audit
     )
-    userinfo = UserinfoEndpoint(tokens.access, parts.strict)
+    userinfo = UserinfoEndpoint(tokens.access, tokens.proofs, parts.strict)
     metadata = MetadataEndpoint(parts.connectors, issuer)
     home: HomePage | AccountPage = HomePage(parts.pages, issuer, bool(parts.signups))
     if sessions is not None:
@@ -216,6 +221,7 @@ def _public(
         authorization.requests,
         authorization.objects,
         authorization.pushed,
+        tokens.proofs,
         strangers,
         parts.audit,
     )
@@ -268,6 +274,7 @@ def _authorization(
         flows.lifetime,
         parts.now,
         hints_of(parts),
+        policy.resources,
         config.oauth2.require_pushed_authorization_requests,
     )
     remember = config.sessions and config.sessions.remember_me_checked_by_default
@@ -295,6 +302,7 @@ def _authorization(
             pages,
             issuer,
             parts.audit,
+            policy.resources,
             config.oauth2.skip_approval_screen,
             bool(sso),
         ),

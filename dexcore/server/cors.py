@@ -18,6 +18,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 #: Headers any script may send, which a browser hence does not need to hear of.
 _SIMPLE = frozenset({"Accept", "Accept-Language", "Content-Language", "Origin"})
+_NONCE = "DPoP-Nonce"
 
 
 @attrs.frozen(eq=False)
@@ -29,8 +30,8 @@ class Cors:
     _headers: frozenset[str] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        headers = frozenset(map(_canonical, self.allowed_headers)) | _SIMPLE
-        object.__setattr__(self, "_headers", headers)
+        headers = {*map(_canonical, self.allowed_headers), _canonical("DPoP")} | _SIMPLE
+        object.__setattr__(self, "_headers", frozenset(headers))
 
     def wrap(self, handler: Handler) -> Handler:
         """Return *handler* for scripts of the allowed origins too.
@@ -80,6 +81,10 @@ class Cors:
         if "*" in self.allowed_origins:
             origin = "*"
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+        if _NONCE in response.headers:
+            # RFC 9449 section 8.1: else the script could not do what the answer asks.
+            exposed = f"{_NONCE}, {hdrs.WWW_AUTHENTICATE}"
+            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = exposed
         if len(self.allowed_origins) > 1:
             response.headers.add(hdrs.VARY, hdrs.ORIGIN)
 

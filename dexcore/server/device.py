@@ -16,6 +16,7 @@ from aiohttp import hdrs, web
 
 from ..errors import InvalidRequest, InvalidScope, MethodNotAllowed, WrongRequest
 from ..oauth2 import pkce, scopes
+from ..oauth2.extras import Extras
 from ..oauth2.ids import parse_user_code
 from ..oauth2.words import quote_all
 from ..storage import Client, DeviceRequest
@@ -61,6 +62,7 @@ class DeviceAuthorizationEndpoint:
         )
         self.policy.check_device(client)
         asked = await self._scopes(client, form.get("scope", ""))
+        extras = self.policy.resources.extras(form, client)
         challenge = pkce.check_challenge(
             form.get("code_challenge", ""),
             form.get("code_challenge_method", ""),
@@ -68,7 +70,7 @@ class DeviceAuthorizationEndpoint:
         )
         if client.public and not client.secret:
             self.strangers.check(request.get(ADDRESS) or "")
-        begun = await self.devices.begin(client, asked, challenge)
+        begun = await self.devices.begin(client, asked, challenge, extras)
         self.audit.record("device code issued", client_id=client.id, scopes=asked)
         return answer_json(self._response(begun))
 
@@ -147,7 +149,8 @@ class DevicePages:
             return self._page(request, user_code=typed, invalid=True, status=400)
         self.guesses.give_back(address)
         self.all_guesses.give_back(_EVERYBODY)
-        response = see_other(self._login(found), status=302)
+        extras = await self.devices.asked(found)
+        response = see_other(self._login(found, extras), status=302)
         self._confirm(response, user_code, int(self.devices.lifetime.total_seconds()))
         return response
 
@@ -212,7 +215,7 @@ class DevicePages:
         self.csrf.remember(response, issued)
         return response
 
-    def _login(self, found: DeviceRequest) -> str:
+    def _login(self, found: DeviceRequest, extras: Extras) -> str:
         """Return where the user logs in.
 
         They are asked whether they agree, whatever the file says, on a page that names
@@ -228,6 +231,8 @@ class DevicePages:
             "scope": " ".join(found.scopes),
             "state": found.user_code,
         }
+        if extras.resources:
+            query["resource"] = " ".join(extras.resources)
         return f"{self.issuer.path('/auth')}?{urlencode(query)}"
 
     # — the cookie ---------------------------------------------------------------------

@@ -16,6 +16,7 @@ from multidict import CIMultiDict
 
 from ..jose import ALGORITHMS, KeySet
 from ..oauth2.client_metadata import AUTH_METHODS
+from ..oauth2.dpop import SIGNING_ALGORITHMS
 from ..oauth2.grant_types import DEVICE_CODE, IMPLICIT
 from ..oauth2.prompts import PROMPTS
 from ..oauth2.response_modes import MODES
@@ -75,6 +76,7 @@ class Discovery:
             "introspection_endpoint": url("/token/introspect"),
             "revocation_endpoint": url("/token/revoke"),
             **self._sessions(),
+            **self._dpop(),
             **self._grants(),
             **self._responses(),
             "subject_types_supported": ["public"],
@@ -158,6 +160,10 @@ class Discovery:
             "pushed_authorization_request_endpoint": self.issuer.absolute("/par"),
             "require_pushed_authorization_requests": self.require_pushed,
         }
+
+    def _dpop(self) -> dict[str, list[str]]:
+        # RFC 9449 section 5.1.
+        return {"dpop_signing_alg_values_supported": [*SIGNING_ALGORITHMS]}
 
     def _device(self) -> dict[str, str]:
         # RFC 8628 section 4.

@@ -12,6 +12,7 @@ from ..oauth2.redirect_uris import DEVICE_CALLBACK
 from .channels import Channels, Handler
 from .csrf import Csrf
 from .device import DeviceAuthorizationEndpoint, DevicePages
+from .dpop import Proofs
 from .grants.authorization_code import AuthorizationCodeGrant
 from .grants.client_credentials import ClientCredentialsGrant
 from .grants.device_code import DeviceCodeGrant
@@ -30,6 +31,7 @@ from .tokens.claims import ExtraClaims
 from .tokens.devices import Devices
 from .tokens.issuer import TokenIssuer
 from .tokens.refresh import RefreshPolicy, RefreshSecrets, RefreshTokens
+from .tokens.resources import Resources
 
 # Guesses of one account's password from one address: a burst that many tabs and devices
 # may need, then ten a minute.
@@ -41,6 +43,9 @@ DEVICE_CODES = partial(Guard, rate=1.0, burst=120)
 WRONG_USER_CODES = partial(Guard, rate=1 / 12, burst=5)
 ALL_WRONG_USER_CODES = partial(Guard, rate=10.0, burst=600)
 
+# Proofs of keys by clients that prove nothing else; each is stored for two minutes.
+PROOFS = partial(Guard, rate=10.0, burst=600)
+
 
 @attrs.frozen(eq=False)
 class Tokens:
@@ -49,12 +54,15 @@ class Tokens:
     issuer: TokenIssuer
     access: AccessTokens
     refresh: RefreshTokens
+    resources: Resources
+    proofs: Proofs
 
     @classmethod
     def of(cls, parts: Parts) -> Tokens:
         """Put together what issues, checks and renews tokens."""
         expiry = parts.config.expiry
         extra = ExtraClaims(tuple(parts.extensions.claims))
+        resources = Resources.of(parts.config)
         return cls(
             TokenIssuer(
                 parts.issuer.url,
@@ -62,6 +70,7 @@ class Tokens:
                 expiry.id_tokens,
                 parts.now,
                 extra,
+                resources,
                 parts.strict,
             ),
             AccessTokens(
@@ -83,6 +92,15 @@ class Tokens:
                 parts.revocations,
                 expiry.id_tokens,
                 parts.now,
+            ),
+            resources,
+            Proofs(
+                parts.issuer,
+                parts.storage,
+                Sealer(derive(parts.secret, "DPoP nonces")),
+                PROOFS(),
+                parts.now,
+                parts.config.oauth2.dpop.require_nonce,
             ),
         )
 
@@ -111,7 +129,12 @@ class Granting:
             policy,
             failed_logins,
             TokenEndpoint(
-                parts.clients, grants, parts.storage, tokens.issuer, parts.audit
+                parts.clients,
+                grants,
+                parts.storage,
+                tokens.issuer,
+                tokens.proofs,
+                parts.audit,
             ),
             _device(parts, policy) if DEVICE_CODE in grants else None,
         )
@@ -150,6 +173,7 @@ def _policy(parts: Parts, tokens: Tokens) -> Policy:
         parts.clients,
         parts.connectors,
         tokens.refresh,
+        tokens.resources,
         frozenset(config.oauth2.grant_types),
         config.mfa,
         parts.issuer.path(DEVICE_CALLBACK),

@@ -17,6 +17,7 @@ from .clients import Clients
 from .sessions.bound import TokenSessions
 from .tokens.access import AccessTokens
 from .tokens.refresh import RefreshTokens
+from .tokens.resources import Resources, is_for_resources
 
 _INACTIVE = {"active": False}
 _EXT = (
@@ -42,6 +43,7 @@ class IntrospectionEndpoint:
     storage: Storage
     access_tokens: AccessTokens
     refresh_tokens: RefreshTokens
+    resources: Resources
     sessions: TokenSessions | None = None
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -72,7 +74,11 @@ class IntrospectionEndpoint:
         audience = claims.get("aud")
         everyone = [audience] if isinstance(audience, str) else list(audience or ())
         client_id = claims.get("azp") or (everyone[0] if everyone else "")
-        if client.id not in everyone and client.id != client_id:
+        concerned = client.id in everyone
+        if is_for_resources(claims):
+            client_id = claims["client_id"]
+            concerned = self.resources.serves(client.id, everyone)
+        if not concerned and client.id != client_id:
             return _INACTIVE
         if self.sessions is not None and not await self.sessions.access_counts(
             client_id, str(claims.get("sid", ""))
@@ -80,6 +86,7 @@ class IntrospectionEndpoint:
             return _INACTIVE
         return {
             "active": True,
+            **({"scope": claims["scope"]} if "scope" in claims else {}),
             "client_id": client_id,
             "sub": claims.get("sub"),
             "exp": claims.get("exp"),
@@ -89,7 +96,9 @@ class IntrospectionEndpoint:
             "aud": audience,
             "iss": claims.get("iss"),
             "jti": claims.get("jti"),
-            "token_type": "Bearer",
+            # RFC 9449 section 6.2.
+            "token_type": "DPoP" if "cnf" in claims else "Bearer",
+            **({"cnf": claims["cnf"]} if "cnf" in claims else {}),
             "token_use": "access_token",
             "ext": {name: claims[name] for name in _EXT if name in claims},
         }

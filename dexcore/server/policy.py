@@ -17,12 +17,14 @@ from ..config.model import MFA
 from ..connector import RefreshConnector
 from ..errors import (
     AccessDenied,
+    InvalidDPoPProof,
     InvalidGrant,
     InvalidScope,
     NotFound,
     UnauthorizedClient,
 )
 from ..oauth2 import redirect_uris, scopes
+from ..oauth2.extras import NO_EXTRAS, Extras
 from ..oauth2.grant_types import (
     AUTHORIZATION_CODE,
     DEVICE_CODE,
@@ -37,11 +39,13 @@ from ..storage import (
     Collections,
     RefreshToken,
     UserIdentity,
+    metadata_of,
 )
 from .clients import Clients
 from .connectors import Connectors, Listed, OpenConnector
 from .tokens.authorization import Authorization
 from .tokens.refresh import RefreshTokens
+from .tokens.resources import Resources
 
 _SECOND_FACTOR = "A second factor is required, which this grant cannot ask for."
 _BLOCKED = "The user is blocked."
@@ -85,6 +89,7 @@ class Policy:
     clients: Clients
     connectors: Connectors
     refresh_tokens: RefreshTokens
+    resources: Resources
     grant_types: frozenset[str]
     second_factors: MFA
     device_callback: str
@@ -204,11 +209,13 @@ class Policy:
 
     # — tokens -------------------------------------------------------------------------
 
-    def refresh_token(self, login: AuthCode) -> RefreshToken | None:
+    def refresh_token(
+        self, login: AuthCode, extras: Extras = NO_EXTRAS
+    ) -> RefreshToken | None:
         """Return a refresh token for *login*, not stored yet, if it may have one.
 
-        Raises :class:`ConnectorNeeded` if that depends on a connector we do not have
-        at hand.
+        *extras* will supplement it.  Raises :class:`ConnectorNeeded` if that depends on
+        a connector we do not have at hand.
         """
         if (
             scopes.OFFLINE_ACCESS not in login.scopes
@@ -222,7 +229,7 @@ class Policy:
             opened.record.grant_types, REFRESH_TOKEN
         ):
             return None
-        return self.refresh_tokens.made_from(login)
+        return self.refresh_tokens.made_from(login, extras)
 
     async def allow(
         self,
@@ -245,6 +252,9 @@ class Policy:
         await self.clients.check_audiences(
             authorization.client, authorization.scopes, collections
         )
+        _check_key(authorization)
+        if authorization.extras.resources:
+            self.resources.check(authorization.extras.resources, authorization.client)
         if authorization.connector_id:
             self._check_connector(authorization, grant_type, attended)
             user = authorization.claims.user_id, authorization.connector_id
@@ -263,6 +273,17 @@ class Policy:
             raise InvalidGrant(_WHY["grant"])
         if not attended:
             self.check_unattended(client, connector_id)
+
+
+def _check_key(authorization: Authorization) -> None:
+    """Raise unless the key was proved that the tokens must be bound to (RFC 9449)."""
+    bound = authorization.extras.dpop_jkt
+    if not authorization.jkt and (
+        bound or metadata_of(authorization.client).dpop_bound_access_tokens
+    ):
+        raise InvalidDPoPProof("A DPoP proof is required.")
+    if bound and bound != authorization.jkt:
+        raise InvalidGrant("The login is bound to another key than the proof's.")
 
 
 def _allows(client: Client, connector_id: str) -> bool:

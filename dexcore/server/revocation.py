@@ -16,6 +16,7 @@ from .channels import read_form
 from .clients import Clients
 from .tokens.access import AccessTokens
 from .tokens.refresh import RefreshTokens
+from .tokens.resources import is_for_resources
 
 
 @attrs.frozen(eq=False)
@@ -50,8 +51,10 @@ class RevocationEndpoint:
             claims, _ = self.access_tokens.check(token)
         except InvalidToken:
             return
-        audience = claims.get("aud")
-        if claims.get("azp", audience) != client.id:
+        owner = claims.get("azp", claims.get("aud"))
+        if is_for_resources(claims):
+            owner = claims["client_id"]
+        if owner != client.id:
             return
         over = datetime.fromtimestamp(claims["exp"], UTC) + timedelta(minutes=1)
         await self.refresh_tokens.revocations.revoke(str(claims["jti"]), over)

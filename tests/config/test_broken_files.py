@@ -822,6 +822,36 @@ SESSION_RULES = [
         "https://app.example.com/logout",
     ),
     Case(
+        "a-resource-of-no-address",
+        "resources: [{id: ▶/api}]\n",
+        "not an absolute URI without fragment",
+        "whole URL of the API",
+    ),
+    Case(
+        "a-resource-twice",
+        "resources: [{id: 'urn:api'}, {id: ▶'urn:api'}]\n",
+        "is there already, at line",
+        "Change the id",
+    ),
+    Case(
+        "the-issuer-as-a-resource",
+        "resources: [{id: ▶'http://127.0.0.1:5556/dex'}]\n",
+        "the issuer is a resource already",
+        "Remove this entry",
+    ),
+    Case(
+        "a-resource-with-an-unknown-scope",
+        "resources: [{id: 'urn:api', scopes: [openid, ▶everything]}]\n",
+        'the scope "everything" is not known',
+        "There are openid",
+    ),
+    Case(
+        "a-resource-whose-tokens-live-longer-than-keys",
+        "resources: [{id: 'urn:api', tokenLifetime: ▶25h}]\n",
+        "not between 0 and 24h",
+        "raise expiry.idTokens",
+    ),
+    Case(
         "secure-session-cookie-over-http",
         "sessions: {cookieName: ▶__Secure-dex}\n",
         "only over https",

@@ -233,6 +233,7 @@ async def test_a_demand_that_is_not_met_is_a_failed_login(upstream, values):
         "error_description": "The login was not of a kind that the claims parameter "
         "demands (acr).",
         "state": "xyz",
+        "iss": "http://127.0.0.1:5556/dex",
     }
     assert await world.storage.auth_sessions.list() == []
     assert await world.storage.auth_codes.list() == []

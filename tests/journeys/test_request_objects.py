@@ -111,6 +111,19 @@ async def test_numbers_and_objects_are_as_json_writes_them(signing):
     assert refused.params["error"] == "invalid_request"
 
 
+async def test_an_object_lists_the_apis_that_tokens_are_for(make_world):
+    apis = ["urn:one", "urn:two"]
+    text = (
+        described({"jwks": KEY.jwks}) + "resources: [{id: 'urn:one'}, {id: 'urn:two'}]"
+    )
+    world = await make_world(text)
+    landed = await log_in(world, signed(world, resource=apis), resource="urn:beside")
+    tokens = json.loads((await world.exchange(landed.params["code"])).text)
+    assert (await world.claims(tokens["access_token"]))["aud"] == apis
+    refused = await ask(world, signed(world, resource=["urn:one", {"a": 1}, 2]))
+    assert "error" in refused.params
+
+
 def changes(world):
     now = int(world.clock().timestamp())
     return {

@@ -14,6 +14,7 @@ from ...storage import Storage, UserIdentity
 from ..audit import Audit
 from ..channels import read_form, read_query
 from ..pages import Pages
+from ..tokens.resources import Resources
 from ..urls import Issuer
 from .flow import Flow, Flows, Passed, Step, StepRoute
 
@@ -34,6 +35,7 @@ class Consent(Step):
     pages: Pages
     issuer: Issuer
     audit: Audit
+    resources: Resources
     skip: bool
     remember: bool = False
 
@@ -82,6 +84,7 @@ class Consent(Step):
             scopes=[
                 *scopes.describe(flow.request.scopes),
                 *user_claims.describe(_beyond_scopes(flow)),
+                *self.resources.describe(flow.extras.resources),
             ],
             post_url=f"{self.issuer.path(self.path)}?{web_request.rel_url.raw_query_string}",
             hidden={"req": query["req"]},
@@ -132,14 +135,15 @@ class Consent(Step):
 
 
 def _asked(flow: Flow) -> tuple[str, ...]:
-    """Return what the end user agrees to: scopes, and claims beyond them.
+    """Return what the end user agrees to: scopes, and what goes beyond them.
 
-    Claims are remembered beside the scopes, by a prefix that no scope has.
+    Claims and resources are remembered beside the scopes, by prefixes that none has.
     """
-    beyond = _beyond_scopes(flow)
-    if not beyond:
-        return flow.request.scopes
-    return (*flow.request.scopes, *(f"{_CLAIM}{name}" for name in beyond))
+    return (
+        *flow.request.scopes,
+        *(f"{_CLAIM}{name}" for name in _beyond_scopes(flow)),
+        *(f"resource:{each}" for each in flow.extras.resources),
+    )
 
 
 def _beyond_scopes(flow: Flow) -> list[str]:

@@ -20,6 +20,7 @@ from ...storage import Client, Collections, ParkedForm
 from ..audit import Audit
 from ..channels import answer_json, read_form
 from ..clients import Clients
+from ..dpop import Proofs
 from ..guard import Guard
 from ..middleware import ADDRESS
 from .request import AuthorizationRequests
@@ -97,6 +98,7 @@ class PushedAuthorizationEndpoint:
     requests: AuthorizationRequests
     objects: RequestObjects
     pushed: PushedRequests
+    proofs: Proofs
     guard: Guard
     audit: Audit
 
@@ -113,16 +115,23 @@ class PushedAuthorizationEndpoint:
         params = {name: value for name, value in form.items() if name not in _PROOF}
         params["client_id"] = client.id
         asked = await self.objects.open(params) if params.get("request") else params
+        signed = asked is not params
+        jkt = await self.proofs.of_client(request, client)
+        if jkt:
+            # RFC 9449 section 10.1: as if the request had named the key.
+            if asked.get("dpop_jkt", jkt) != jkt:
+                raise InvalidRequest("dpop_jkt names another key than the proof's.")
+            asked = {**asked, "dpop_jkt": jkt}
         await self.requests.receive(
             request,
             asked,
             connector_id=asked.get("connector_id", ""),
             unknown_client=WrongRequest("Invalid client_id provided."),
-            how=Extras(request_uri=REQUEST_URI, signed=asked is not params),
+            how=Extras(request_uri=REQUEST_URI, signed=signed),
         )
         self._count(request, client)
         # Checked now, it need not be fresh when the browser comes.
-        request_uri = await self.pushed.keep(asked, signed=asked is not params)
+        request_uri = await self.pushed.keep(asked, signed=signed)
         self.audit.record("request pushed", client_id=client.id)
         return answer_json(
             {
@@ -130,6 +139,7 @@ class PushedAuthorizationEndpoint:
                 "expires_in": int(LIFETIME.total_seconds()),
             },
             status=201,
+            headers=self.proofs.headers() if jkt else None,
         )
 
     def _count(self, request: web.Request, client: Client) -> None:

@@ -34,6 +34,7 @@ from ...oauth2 import (
 )
 from ...oauth2.authentication import parse_acr_values, parse_ui_locales
 from ...oauth2.client_metadata import ClientMetadata
+from ...oauth2.dpop import check_thumbprint
 from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.ids import new_id
 from ...oauth2.redirect_uris import DEVICE_CALLBACK
@@ -42,6 +43,7 @@ from ...storage import AuthRequest, Client, metadata_of
 from ..channels import REPLY_TO, ReplyTo
 from ..clients import Clients
 from ..hints import IdTokenHints
+from ..tokens.resources import Resources
 from ..urls import Issuer
 from .flow import Flow
 
@@ -68,6 +70,7 @@ class AuthorizationRequests:
     lifetime: timedelta
     now: Callable[[], datetime]
     hints: IdTokenHints
+    resources: Resources
     require_pushed: bool = False
 
     async def receive(
@@ -112,6 +115,7 @@ class AuthorizationRequests:
                 "PKCE is required. The code_challenge parameter must be provided."
             )
         asked = await self._scopes(client, params)
+        extras = self._extras(client, params, how)
         nonce = params.get("nonce", "")
         types = response_types.parse(
             params.get("response_type", ""),
@@ -145,9 +149,9 @@ class AuthorizationRequests:
             hint=self.hints.read(id_token_hint).subject if id_token_hint else "",
             login_hint=login_hint if len(login_hint) <= _LONGEST_LOGIN_HINT else "",
             extras=_extras(
-                how
+                extras
                 if mode == response_modes.default(types)
-                else attrs.evolve(how, response_mode=mode),
+                else attrs.evolve(extras, response_mode=mode),
                 params,
             ),
         )
@@ -188,6 +192,14 @@ class AuthorizationRequests:
         ):
             raise WrongRequest("Unregistered redirect_uri.")
         return redirect_uri
+
+    def _extras(self, client: Client, params: Mapping[str, str], how: Extras) -> Extras:
+        """Return what dex's record has no place for; mostly there is nothing."""
+        asked = self.resources.asked(params, client)
+        jkt = check_thumbprint(params.get("dpop_jkt", ""))
+        if not asked and not jkt:
+            return how
+        return attrs.evolve(how, resources=asked, dpop_jkt=jkt)
 
     async def _scopes(
         self, client: Client, params: Mapping[str, str]
@@ -238,6 +250,8 @@ def _parameters_of(extras: Extras) -> dict[str, str]:
         "claims": orjson.dumps(extras.claims).decode() if extras.claims else "",
         "acr_values": " ".join(extras.acr_values),
         "ui_locales": " ".join(extras.ui_locales),
+        "resource": " ".join(extras.resources),
+        "dpop_jkt": extras.dpop_jkt,
     }
     return {name: value for name, value in found.items() if value}
 

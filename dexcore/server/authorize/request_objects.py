@@ -16,6 +16,7 @@ from ...errors import InvalidRequestObject, NotFound, RequestNotSupported
 from ...jose import InvalidJWS, b64decode
 from ...jose.encoding import load_strictly
 from ...oauth2.client_metadata import ClientMetadata
+from ...oauth2.forms import REPEATABLE
 from ...storage import Client, metadata_of
 from ..client_keys import ClientKeys
 from ..clients import Clients
@@ -138,6 +139,8 @@ def _text(name: str, value: object) -> str:
         return value
     if isinstance(value, dict):
         return orjson.dumps(value).decode()
+    if name in REPEATABLE and isinstance(value, list):
+        return " ".join(_text(name, each) for each in value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise InvalidRequestObject("A parameter of the request object is of no known type.")

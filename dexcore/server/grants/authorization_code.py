@@ -33,7 +33,15 @@ from ..tokens.refresh import (
     keep,
     refresh_id_for,
 )
-from .grant import Form, Grant, authorization_for, required, traded
+from .grant import (
+    Form,
+    Grant,
+    Sender,
+    authorization_for,
+    lasting,
+    required,
+    traded,
+)
 
 _WRONG = "Invalid or expired code parameter."
 
@@ -53,7 +61,7 @@ class AuthorizationCodeGrant(Grant):
     now: Callable[[], datetime]
 
     async def authorize(
-        self, form: Form, client: Client, address: str
+        self, form: Form, client: Client, sender: Sender
     ) -> Authorization:
         """Trade the code."""
         code_id = required(form, "code")
@@ -63,10 +71,14 @@ class AuthorizationCodeGrant(Grant):
         async def trade(collections: Collections) -> Authorization:
             code = await collections.auth_codes.get(code_id)
             self._check(code, client, redirect_uri, verifier)
-            refresh_token = self.policy.refresh_token(code)
             extras = await extras_of(collections, code_id)
+            kept = lasting(extras, client, sender)
+            refresh_token = self.policy.refresh_token(code, kept)
+            extras = self.policy.resources.narrowed(extras, form)
             authorization = await self.allowed(
-                authorization_for(code, client, refresh_token, code.id, extras),
+                authorization_for(
+                    code, client, refresh_token, code.id, extras, sender.jkt
+                ),
                 collections,
             )
             # The verb that decides; what follows only adds.
@@ -76,7 +88,7 @@ class AuthorizationCodeGrant(Grant):
             )
             await drop_extras(collections, code_id)
             if refresh_token is not None:
-                supplement = self.refresh_tokens.supplement(refresh_token, extras)
+                supplement = self.refresh_tokens.supplement(refresh_token, kept)
                 await keep(collections, refresh_token, code, supplement)
             return authorization
 

@@ -13,7 +13,7 @@ from ...oauth2.words import quote_all
 from ...storage import Claims, Client
 from ..policy import Policy
 from ..tokens.authorization import Authorization
-from .grant import Form, Grant
+from .grant import Form, Grant, Sender
 
 _FOR_USERS = (scopes.OFFLINE_ACCESS, scopes.FEDERATED_ID)
 
@@ -30,7 +30,7 @@ class ClientCredentialsGrant(Grant):
     policy: Policy
 
     async def authorize(
-        self, form: Form, client: Client, address: str
+        self, form: Form, client: Client, sender: Sender
     ) -> Authorization:
         """Return what the client may know about itself."""
         if client.public:
@@ -43,6 +43,8 @@ class ClientCredentialsGrant(Grant):
             scopes=_scopes(form.get("scope", "")),
             connector_id="",
             nonce=form.get("nonce", ""),
+            extras=self.policy.resources.extras(form, client),
+            jkt=sender.jkt,
         )
 
 

@@ -31,7 +31,7 @@ from ..tokens.devices import (
     polled,
 )
 from ..tokens.refresh import drop_extras, extras_of, keep
-from .grant import Form, Grant, authorization_for, traded
+from .grant import Form, Grant, Sender, authorization_for, lasting, traded
 
 _WRONG = "Invalid Device code."
 
@@ -49,7 +49,7 @@ class DeviceCodeGrant(Grant):
     now: Callable[[], datetime]
 
     async def authorize(
-        self, form: Form, client: Client, address: str
+        self, form: Form, client: Client, sender: Sender
     ) -> Authorization:
         """Answer a poll; raise what the device must know while there is no login."""
         device_code = form.get("device_code", "")
@@ -66,19 +66,21 @@ class DeviceCodeGrant(Grant):
                 return SlowDown() if too_soon else AuthorizationPending()
             pkce.verify(record.pkce, verifier)
             login = login_of(record)
-            refresh_token = self.policy.refresh_token(login)
             extras = await extras_of(collections, login.id)
+            kept = lasting(extras, client, sender)
+            refresh_token = self.policy.refresh_token(login, kept)
+            extras = self.policy.resources.narrowed(extras, form)
             authorization = await self.allowed(
-                authorization_for(login, client, refresh_token, extras=extras),
+                authorization_for(
+                    login, client, refresh_token, extras=extras, jkt=sender.jkt
+                ),
                 collections,
             )
             # The verb that decides; what follows only adds.
             await collections.device_tokens.take(device_code)
             await drop_extras(collections, login.id)
             if refresh_token is not None:
-                supplement = self.policy.refresh_tokens.supplement(
-                    refresh_token, extras
-                )
+                supplement = self.policy.refresh_tokens.supplement(refresh_token, kept)
                 await keep(collections, refresh_token, login, supplement)
             return authorization
 

@@ -19,9 +19,10 @@ from ...storage import Collections
 from ..audit import Audit
 from ..channels import answer_json, read_form
 from ..clients import Clients
+from ..dpop import Proofs
 from ..middleware import ADDRESS
 from ..tokens.issuer import TokenIssuer
-from .grant import Form, Grant
+from .grant import Form, Grant, Sender
 
 
 @attrs.frozen(eq=False)
@@ -34,6 +35,7 @@ class TokenEndpoint:
     grants: Mapping[str, Grant]
     storage: Collections
     issuer: TokenIssuer
+    proofs: Proofs
     audit: Audit
 
     async def exchange(self, request: web.Request) -> web.Response:
@@ -48,9 +50,9 @@ class TokenEndpoint:
                 request.headers.get(hdrs.AUTHORIZATION), form
             )
             client_id = client.id
-            authorization = await grant.authorize(
-                form, client, request.get(ADDRESS) or ""
-            )
+            jkt = await self.proofs.of_client(request, client)
+            sender = Sender(request.get(ADDRESS) or "", jkt)
+            authorization = await grant.authorize(form, client, sender)
             authorization = await grant.allowed(authorization, self.storage)
         except AuthorizationPending as pending:
             # A device asks every few seconds: that is nothing to write down.
@@ -72,7 +74,7 @@ class TokenEndpoint:
             connector_id=authorization.connector_id,
             user_id=authorization.claims.user_id,
         )
-        return answer_json(response)
+        return answer_json(response, headers=self.proofs.headers() if jkt else None)
 
     def _grant(self, form: Form) -> Grant:
         name = form.get("grant_type")

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar, TypeVar
 
+import attrs
+
 from ...errors import InvalidGrant, InvalidRequest, NotFound
 from ...oauth2.extras import NO_EXTRAS, Extras
 from ...storage import AuthCode, Client, Collections, RefreshToken, Storage
@@ -17,6 +19,18 @@ from ..tokens.refresh import refresh_id_for, wire
 T = TypeVar("T")
 
 Form = Mapping[str, str]
+
+
+@attrs.frozen
+class Sender:
+    """Whoever sent a token request, beside what the client is and says.
+
+    ``address`` is where it came from, ``jkt`` the thumbprint of the key that it proved
+    to hold (RFC 9449), "" if none.
+    """
+
+    address: str = ""
+    jkt: str = ""
 
 
 class Grant(ABC):
@@ -35,12 +49,9 @@ class Grant(ABC):
 
     @abstractmethod
     async def authorize(
-        self, form: Form, client: Client, address: str
+        self, form: Form, client: Client, sender: Sender
     ) -> Authorization:
-        """Return who may have tokens for what, or raise the refusal.
-
-        *address* is where the request came from.
-        """
+        """Return who may have tokens for what, or raise the refusal."""
 
     async def allowed(
         self, authorization: Authorization, collections: Collections
@@ -86,6 +97,7 @@ def authorization_for(
     refresh_token: RefreshToken | None = None,
     code: str = "",
     extras: Extras = NO_EXTRAS,
+    jkt: str = "",
 ) -> Authorization:
     """Return what *login* entitles *client* to, as a code and its like record it."""
     return Authorization(
@@ -100,7 +112,18 @@ def authorization_for(
         code=code,
         refresh_token=wire(refresh_token) if refresh_token else "",
         extras=extras,
+        jkt=jkt,
     )
+
+
+def lasting(extras: Extras, client: Client, sender: Sender) -> Extras:
+    """Return what supplements a refresh token.
+
+    RFC 9449 section 5: that of a public client is bound to the key it has proved;
+    others prove who they are, and may change their key.
+    """
+    jkt = sender.jkt if client.public else ""
+    return extras if extras.dpop_jkt == jkt else attrs.evolve(extras, dpop_jkt=jkt)
 
 
 async def traded(

@@ -35,7 +35,16 @@ from ..identity import claims_of, user_told, wanted
 from ..policy import Policy
 from ..tokens.authorization import Authorization
 from ..tokens.refresh import keep
-from .grant import Form, Grant, authorization_for, connector_named, required, traded
+from .grant import (
+    Form,
+    Grant,
+    Sender,
+    authorization_for,
+    connector_named,
+    lasting,
+    required,
+    traded,
+)
 
 
 @attrs.frozen(eq=False)
@@ -53,21 +62,22 @@ class PasswordGrant(Grant):
     connector_id: str
 
     async def authorize(
-        self, form: Form, client: Client, address: str
+        self, form: Form, client: Client, sender: Sender
     ) -> Authorization:
         """Return who the user is, if the password is right."""
         asked = await self._scopes(form, client)
+        extras = self.policy.resources.extras(form, client)
         username, password = required(form, "username"), required(form, "password")
         opened = await connector_named(
             self.policy, client, self.connector_id, self.grant_type
         )
         self.policy.check_unattended(client, self.connector_id)
         identity = await self._checked(
-            opened, wanted(asked), client, address, username, password
+            opened, wanted(asked), client, sender.address, username, password
         )
-        extras = Extras(user=user_told(identity, asked, NO_EXTRAS))
+        extras = attrs.evolve(extras, user=user_told(identity, asked, NO_EXTRAS))
         login = AuthCode(
-            id=new_id(supplemented=extras != NO_EXTRAS),
+            id=new_id(),
             client_id=client.id,
             nonce=form.get("nonce", ""),
             scopes=asked,
@@ -76,8 +86,8 @@ class PasswordGrant(Grant):
             claims=claims_of(identity),
         )
         if scopes.OFFLINE_ACCESS not in asked:
-            return authorization_for(login, client, extras=extras)
-        return await self._with_refresh_token(login, client, extras)
+            return authorization_for(login, client, extras=extras, jkt=sender.jkt)
+        return await self._with_refresh_token(login, client, extras, sender)
 
     async def _scopes(self, form: Form, client: Client) -> tuple[str, ...]:
         """Return what is asked for; clients of dex know ``invalid_request`` here."""
@@ -134,18 +144,20 @@ class PasswordGrant(Grant):
         return identity
 
     async def _with_refresh_token(
-        self, login: AuthCode, client: Client, extras: Extras
+        self, login: AuthCode, client: Client, extras: Extras, sender: Sender
     ) -> Authorization:
+        kept = lasting(extras, client, sender)
+
         async def store(collections: Collections) -> Authorization:
-            refresh_token = self.policy.refresh_token(login)
+            refresh_token = self.policy.refresh_token(login, kept)
             authorization = await self.allowed(
-                authorization_for(login, client, refresh_token, extras=extras),
+                authorization_for(
+                    login, client, refresh_token, extras=extras, jkt=sender.jkt
+                ),
                 collections,
             )
             if refresh_token is not None:
-                supplement = self.policy.refresh_tokens.supplement(
-                    refresh_token, extras
-                )
+                supplement = self.policy.refresh_tokens.supplement(refresh_token, kept)
                 await keep(collections, refresh_token, login, supplement)
             return authorization
 

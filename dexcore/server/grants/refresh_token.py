@@ -43,7 +43,7 @@ from ..policy import NotAllowed, Policy
 from ..sessions.bound import TokenSessions
 from ..tokens.authorization import Authorization, family_of
 from ..tokens.refresh import RefreshTokens, extras_of, superseded, wire
-from .grant import Form, Grant, required
+from .grant import Form, Grant, Sender, required
 
 _WRONG = "Refresh token is invalid or has already been claimed by another client."
 _TRIES = 5
@@ -72,16 +72,16 @@ class RefreshTokenGrant(Grant):
     )
 
     async def authorize(
-        self, form: Form, client: Client, address: str
+        self, form: Form, client: Client, sender: Sender
     ) -> Authorization:
         """Trade the refresh token."""
         refresh_id, secret = subjects.decode_refresh(required(form, "refresh_token"))
         turn = self._turns.setdefault(refresh_id, asyncio.Lock())
         async with turn:
-            return await self._traded(refresh_id, secret, client, form)
+            return await self._traded(refresh_id, secret, client, form, sender)
 
     async def _traded(
-        self, refresh_id: str, secret: str, client: Client, form: Form
+        self, refresh_id: str, secret: str, client: Client, form: Form, sender: Sender
     ) -> Authorization:
         """Return what the record stands for: rotated, or as it was in the interval."""
         for _ in range(_TRIES):
@@ -89,7 +89,8 @@ class RefreshTokenGrant(Grant):
             self._check(record, client)
             if superseded(record, session):
                 raise InvalidGrant(_WRONG)
-            before = _authorization(record, client, form, extras)
+            extras = self.policy.resources.narrowed(extras, form)
+            before = _authorization(record, client, form, extras, sender)
             standing = self.refresh_tokens.standing(record, secret)
             if standing == "stolen":
                 await self._revoke(record)
@@ -208,7 +209,7 @@ class RefreshTokenGrant(Grant):
 
 
 def _authorization(
-    record: RefreshToken, client: Client, form: Form, extras: Extras
+    record: RefreshToken, client: Client, form: Form, extras: Extras, sender: Sender
 ) -> Authorization:
     return Authorization(
         client=client,
@@ -221,6 +222,7 @@ def _authorization(
         refresh_token=wire(record),
         always_identify=True,
         extras=extras,
+        jkt=sender.jkt,
     )
 
 

@@ -7,9 +7,14 @@ from typing import ClassVar, Literal
 import attrs
 
 from ...connector import Identity, TokenIdentityConnector
-from ...errors import AccessDenied, InvalidRequest, RequestNotSupported
+from ...errors import (
+    AccessDenied,
+    InvalidRequest,
+    InvalidTarget,
+    RequestNotSupported,
+)
 from ...oauth2 import scopes
-from ...oauth2.extras import NO_EXTRAS, Extras
+from ...oauth2.extras import NO_EXTRAS
 from ...oauth2.grant_types import TOKEN_EXCHANGE
 from ...storage import Client
 from ..audit import Audit, user
@@ -18,7 +23,7 @@ from ..identity import claims_of, user_told
 from ..policy import Policy
 from ..tokens.authorization import Authorization
 from ..tokens.issuer import TOKEN_TYPE
-from .grant import Form, Grant, connector_named
+from .grant import Form, Grant, Sender, connector_named
 
 _ACCESS_TOKEN, _ID_TOKEN = TOKEN_TYPE + "access_token", TOKEN_TYPE + "id_token"
 _ISSUED: dict[str, Literal["access_token", "id_token"]] = {
@@ -42,7 +47,7 @@ class TokenExchangeGrant(Grant):
     strict: bool
 
     async def authorize(
-        self, form: Form, client: Client, address: str
+        self, form: Form, client: Client, sender: Sender
     ) -> Authorization:
         """Return whose token it is."""
         opened = await self._connector(form, client)
@@ -54,6 +59,9 @@ class TokenExchangeGrant(Grant):
         if wanted not in _ISSUED:
             raise RequestNotSupported("Invalid requested_token_type.")
         self.policy.check_unattended(client, opened.record.id)
+        extras = self.policy.resources.extras(form, client)
+        if extras.resources and wanted == _ID_TOKEN:
+            raise InvalidTarget("An ID token is for the client alone.")
         identity = await self._identity(opened, form, client)
         asked = _scopes(form.get("scope", ""))
         return Authorization(
@@ -62,7 +70,8 @@ class TokenExchangeGrant(Grant):
             scopes=asked,
             connector_id=opened.record.id,
             only=_ISSUED[wanted],
-            extras=Extras(user=user_told(identity, asked, NO_EXTRAS)),
+            extras=attrs.evolve(extras, user=user_told(identity, asked, NO_EXTRAS)),
+            jkt=sender.jkt,
         )
 
     async def _connector(self, form: Form, client: Client) -> OpenConnector:

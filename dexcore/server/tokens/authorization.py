@@ -10,7 +10,7 @@ from typing import Literal
 import attrs
 
 from ...oauth2.extras import NO_EXTRAS, Extras
-from ...oauth2.ids import random_bytes
+from ...oauth2.ids import bare_id, random_bytes
 from ...storage import ZERO_TIME, Claims, Client
 
 
@@ -23,7 +23,8 @@ class Authorization:
     to hand out with them.  With ``always_identify`` there is an ID token whatever the
     scopes; with ``only`` there is that one token and no other (RFC 8693 section 2.2.1).
     ``allowed`` is for the policy to say, and for nobody else.  ``extras`` is what the
-    client and the login said beyond dex's records.
+    client and the login said beyond dex's records; its ``dpop_jkt`` is the only key
+    that may have tokens, and ``jkt`` the one that was proved (RFC 9449).
     """
 
     client: Client
@@ -40,11 +41,12 @@ class Authorization:
     only: Literal["", "access_token", "id_token"] = ""
     allowed: bool = False
     extras: Extras = NO_EXTRAS
+    jkt: str = ""
 
 
 def family_of(token_id: str) -> str:
     """Return the mark of the tokens that come of *token_id*: 60 bits, as in a UUID."""
-    digits = hashlib.sha256(token_id.encode()).hexdigest()[:15]
+    digits = hashlib.sha256(bare_id(token_id).encode()).hexdigest()[:15]
     return f"{digits[:3]}-{digits[3:]}"
 
 

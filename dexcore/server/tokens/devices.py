@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from ...errors import AlreadyExists, NotFound, TemporarilyUnavailable
+from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.ids import is_supplemented, new_device_code, new_user_code
 from ...oauth2.pkce import PKCE
 from ...storage import (
@@ -22,8 +23,10 @@ from ...storage import (
     DeviceRequest,
     DeviceToken,
     Storage,
+    Supplement,
 )
 from ...storage.codec import json_codec
+from .refresh import extras_of
 
 #: How long a device waits between two polls, in seconds (RFC 8628 section 3.5).
 INTERVAL = 5
@@ -54,25 +57,32 @@ class Devices:
     now: Callable[[], datetime]
 
     async def begin(
-        self, client: Client, scopes: tuple[str, ...], pkce: PKCE
+        self,
+        client: Client,
+        scopes: tuple[str, ...],
+        pkce: PKCE,
+        extras: Extras = NO_EXTRAS,
     ) -> DeviceRequest:
-        """Store a new pair of codes and return the request."""
+        """Store a new pair of codes and return the request.
+
+        *extras* are for the login that follows.
+        """
         for _ in range(_TRIES):
             request = DeviceRequest(
                 user_code=new_user_code(),
-                device_code=new_device_code(),
+                device_code=new_device_code(supplemented=extras != NO_EXTRAS),
                 client_id=client.id,
                 scopes=scopes,
                 expiry=self.now() + self.lifetime,
             )
             try:
-                await self._store(request, pkce)
+                await self._store(request, pkce, extras)
             except AlreadyExists:
                 continue  # somebody has the same user code just now
             return request
         raise TemporarilyUnavailable("Too many devices are waiting. Try again later.")
 
-    async def _store(self, request: DeviceRequest, pkce: PKCE) -> None:
+    async def _store(self, request: DeviceRequest, pkce: PKCE, extras: Extras) -> None:
         token = DeviceToken(
             device_code=request.device_code,
             status=PENDING,
@@ -85,6 +95,10 @@ class Devices:
         async def both(collections: Collections) -> None:
             await collections.device_requests.create(request)
             await collections.device_tokens.create(token)
+            if is_supplemented(request.device_code):
+                await collections.supplements.create(
+                    Supplement(request.device_code, extras, request.expiry)
+                )
 
         await self.storage.unit(both)
 
@@ -94,6 +108,13 @@ class Devices:
         if request is None or request.expiry < self.now():
             return None
         return request
+
+    async def asked(self, request: DeviceRequest) -> Extras:
+        """Return what the device asked for beyond dex's record."""
+        try:
+            return await extras_of(self.storage, request.device_code)
+        except NotFound:
+            return NO_EXTRAS  # swept a moment ago, as the request will be
 
     async def approve(self, user_code: str, code_id: str) -> DeviceRequest:
         """Give the login behind the authorization code to the device that waits.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from ...signer import Signer
 from . import claims
 from .authorization import Authorization, new_jti
 from .claims import ExtraClaims
+from .resources import Resources
 
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - a media type (RFC 9068 section 2.1)
 #: What the identifiers of token types begin with (RFC 8693 section 3).
@@ -37,6 +38,7 @@ class TokenIssuer:
     lifetime: timedelta
     now: Callable[[], datetime]
     extra: ExtraClaims
+    resources: Resources
     strict: bool = False
 
     async def issue(self, authorization: Authorization) -> dict[str, Any]:
@@ -48,10 +50,13 @@ class TokenIssuer:
         access_token = await self._access_token(authorization, common, user)
         response: dict[str, Any] = {
             "access_token": access_token,
-            "token_type": "bearer",
-            "expires_in": self._expires_in(),
+            "token_type": _token_type(authorization),
+            "expires_in": self._expires_in(authorization),
         }
-        if self.strict:
+        if authorization.extras.resources:
+            # RFC 6749 section 5.1: a resource may see less than the client asked for.
+            response |= self._scope(authorization)
+        elif self.strict:
             # Some clients go by it, though it is what they asked for: Spring does.
             response["scope"] = " ".join(authorization.scopes)
         if authorization.refresh_token:
@@ -79,7 +84,7 @@ class TokenIssuer:
             response = {
                 "access_token": access_token,
                 "token_type": "bearer",
-                "expires_in": str(self._expires_in()),
+                "expires_in": str(self._expires_in(authorization)),
             }
         if ID_TOKEN in types:
             response["id_token"] = await self._id_token(
@@ -104,13 +109,21 @@ class TokenIssuer:
         return {
             "access_token": token,
             "issued_token_type": TOKEN_TYPE + authorization.only,
-            "token_type": "bearer",
-            "expires_in": self._expires_in(),
+            "token_type": _token_type(authorization),
+            "expires_in": self._expires_in(authorization),
+            **(self._scope(authorization) if authorization.extras.resources else {}),
         }
 
-    def _expires_in(self) -> int:
+    def _scope(self, authorization: Authorization) -> dict[str, str]:
+        scopes = self.resources.scopes(authorization)
+        return {"scope": " ".join(scopes)} if scopes else {}
+
+    def _expires_in(self, authorization: Authorization) -> int:
+        asked, lifetime = authorization.extras.resources, self.lifetime
+        if asked:
+            lifetime = self.resources.lifetime(asked, lifetime)
         # The client's clock starts when the answer arrives, so a second less.
-        return int(self.lifetime.total_seconds()) - 1
+        return int(lifetime.total_seconds()) - 1
 
     def _common(self, authorization: Authorization) -> dict[str, Any]:
         issued = int(self.now().timestamp())
@@ -131,10 +144,13 @@ class TokenIssuer:
         common: dict[str, Any],
         user: dict[str, Any],
     ) -> str:
+        if authorization.extras.resources:
+            return await self._for_resources(authorization, common)
         more: dict[str, Any] = {
             "at_hash": self._hash(new_id()),
             # What userinfo will answer: it makes no query.
             **claims.asked_for(authorization, "userinfo"),
+            **_confirmation(authorization),
         }
         if not self.strict:
             return await self._sign(authorization, common, user, more)
@@ -142,6 +158,16 @@ class TokenIssuer:
         more["client_id"] = authorization.client.id
         more["scope"] = " ".join(authorization.scopes)
         return await self._sign(authorization, common, user, more, ACCESS_TOKEN_TYPE)
+
+    async def _for_resources(
+        self, authorization: Authorization, common: dict[str, Any]
+    ) -> str:
+        """Return an access token as resource servers expect it (RFC 9068)."""
+        payload = self.resources.claims(authorization, common, self.lifetime)
+        kept = attrs.evolve(authorization, scopes=self.resources.scopes(authorization))
+        user = claims.about_the_user(kept)
+        bound = _confirmation(authorization)
+        return await self._sign(kept, payload, user, bound, ACCESS_TOKEN_TYPE)
 
     async def _id_token(
         self,
@@ -167,7 +193,7 @@ class TokenIssuer:
         authorization: Authorization,
         common: dict[str, Any],
         user: dict[str, Any],
-        others: dict[str, Any],
+        others: Mapping[str, Any],
         typ: str | None = None,
     ) -> str:
         payload = {**common, **others, **user}
@@ -177,3 +203,14 @@ class TokenIssuer:
 
     def _hash(self, text: str) -> str:
         return left_half_hash(self.signer.key_set.algorithm, text)
+
+
+def _token_type(authorization: Authorization) -> str:
+    """Return how an access token is used (RFC 6750, RFC 9449 section 5)."""
+    bound = authorization.jkt and authorization.only != "id_token"
+    return "DPoP" if bound else "bearer"
+
+
+def _confirmation(authorization: Authorization) -> dict[str, Any]:
+    """Return the key that an access token is bound to (RFC 9449 section 6.1)."""
+    return {"cnf": {"jkt": authorization.jkt}} if authorization.jkt else {}

@@ -135,9 +135,12 @@ class RefreshTokens:
             connector_data=b"",
         )
 
-    def made_from(self, code: AuthCode) -> RefreshToken:
-        """Return a new refresh token for what *code* stands for, not stored yet."""
-        refresh_id = refresh_id_for(code.id)
+    def made_from(self, code: AuthCode, extras: Extras = NO_EXTRAS) -> RefreshToken:
+        """Return a new refresh token for what *code* stands for, not stored yet.
+
+        *extras* are what will supplement it.
+        """
+        refresh_id = refresh_id_for(code.id, supplemented=extras != NO_EXTRAS)
         now = self.now()
         return RefreshToken(
             id=refresh_id,
@@ -170,13 +173,13 @@ class RefreshTokens:
         return self.now() + self.lifetime + timedelta(minutes=1)
 
 
-def refresh_id_for(code_id: str) -> str:
+def refresh_id_for(code_id: str, *, supplemented: bool = False) -> str:
     """Return the id of the refresh token that comes of a code, if one does.
 
     It is known from the start, so that tokens that go with the code already belong to
-    the family; what supplements the code will supplement the refresh token.
+    the family; which does not depend on whether it will be *supplemented*.
     """
-    return derived_id(f"refresh|{code_id}", supplemented=is_supplemented(code_id))
+    return derived_id(f"refresh|{code_id}", supplemented=supplemented)
 
 
 def superseded(record: RefreshToken, session: OfflineSessions | None) -> bool:
