@@ -178,6 +178,9 @@ _INSIDE = {
     },
 }
 
+#: Fields of ours whose names are what every object calls something else.
+_TAKEN = {"metadata": "client_metadata"}
+
 #: Left out if null: Go leaves out nil, but not false or an empty list behind it.
 _NO_NULL = ("emailVerified", "mfaChain", "clientCredentialsClaims")
 _PKCE = ("code_challenge", "code_challenge_method")
@@ -221,9 +224,11 @@ class Documents(Generic[R]):
         self._namespace = namespace
         record: type[Any] = resource.kind.record
         keys = _DOCUMENTS.get(record)
+        # How a field of a record of ours is called in its object.
+        self._own = {key: _TAKEN.get(key, key) for key in attrs.fields_dict(record)}
         if keys is None:
             self._codec = record_codec(resource.kind)
-            self._order: tuple[str, ...] = tuple(attrs.fields_dict(record))
+            self._order: tuple[str, ...] = tuple(self._own.values())
             self._expiry = resource.kind.expiry
         else:
             self._codec = json_codec(record, {**_INSIDE, record: keys})
@@ -297,7 +302,9 @@ class Documents(Generic[R]):
             whole: Any = attrs.evolve(record, **folded)  # type: ignore[misc]
             record = whole
         plain = orjson.loads(self._codec.encode(record))
-        if not kind.own:
+        if kind.own:
+            plain = {self._own[field]: value for field, value in plain.items()}
+        else:
             plain.update(plain.pop("pkce", {}))
         for key in _NO_NULL:
             if key in plain and plain[key] is None:
@@ -309,7 +316,7 @@ class Documents(Generic[R]):
         metadata = body["metadata"]
         record = self._resource.kind.record
         if self._resource.kind.own:
-            plain = {key: body[key] for key in self._order if key in body}
+            plain = {f: body[key] for f, key in self._own.items() if key in body}
             if record is records.UpcomingKey:
                 plain["private_key"] = _jwk(plain["private_key"])
             return plain
