@@ -63,6 +63,7 @@ LAYERS = [
     (
         "dexcore.server.account",
         "dexcore.server.authorize",
+        "dexcore.server.check_session",
         "dexcore.server.device",
         "dexcore.server.discovery",
         "dexcore.server.grants",

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from ..errors import MethodNotAllowed, NotFound
 from ..storage import AuthSession, Storage, UserIdentity
@@ -79,7 +79,7 @@ class AccountPage:
             values |= await self._about(found)
         response = self.pages.render("home.html", request.path, **values)
         if found is None and self.sessions.cookie.read(request):
-            response.headers.add(hdrs.SET_COOKIE, self.sessions.cookie.clear())
+            self.sessions.forget(response)
         return response
 
     async def change(self, request: web.Request) -> web.Response:

@@ -318,8 +318,9 @@ def _authorization(
     )
     pushed = PushedRequests(parts.storage, parts.now)
     objects = RequestObjects(parts.clients, parts.client_keys, issuer.url, parts.now)
+    states = sso.sessions.states if sso else None
     return AuthorizationEndpoint(
-        flows, requests, steps, policy, response, pushed, objects, bool(sso)
+        flows, requests, steps, policy, response, pushed, objects, states
     )
 
 

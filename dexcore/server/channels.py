@@ -63,13 +63,15 @@ class ReplyTo:
     """A redirect URI we have checked, and what must go with every answer to it.
 
     ``issuer`` tells the client whose answer it is (RFC 9207); ``mode`` is how it gets
-    there: success and refusal alike.
+    there: success and refusal alike.  ``session_state`` is what the client can watch
+    the browser's session by.
     """
 
     redirect_uri: str
     state: str
     issuer: str
     mode: str = QUERY
+    session_state: str = ""
 
     def send(
         self, parameters: Mapping[str, str], pages: Pages, path: str
@@ -79,6 +81,8 @@ class ReplyTo:
         *path* is that of the request, for the page that a form needs.
         """
         whole = {**parameters, "state": self.state, "iss": self.issuer}
+        if self.session_state:
+            whole["session_state"] = self.session_state
         if self.mode == FORM_POST:
             return pages.render(
                 "form_post.html", path, url=self.redirect_uri, fields=whole

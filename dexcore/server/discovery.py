@@ -140,13 +140,14 @@ class Discovery:
     def _sessions(self) -> dict[str, Any]:
         """Return what only a provider with sessions can do.
 
-        RP-Initiated Logout section 2.1, Back-Channel Logout section 2.1,
-        Front-Channel Logout section 3.
+        RP-Initiated Logout section 2.1, Session Management section 3.3, Back-Channel
+        Logout section 2.1, Front-Channel Logout section 3.
         """
         if not self.sessions:
             return {}
         return {
             "end_session_endpoint": self.issuer.absolute("/logout"),
+            "check_session_iframe": self.issuer.absolute("/check-session"),
             "backchannel_logout_supported": True,
             "backchannel_logout_session_supported": True,
             "frontchannel_logout_supported": True,

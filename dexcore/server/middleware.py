@@ -31,6 +31,8 @@ REQUEST_ID = web.RequestKey("request_id", str)
 ADDRESS = web.RequestKey("address", str)
 #: Whether a proxy that we trust (``web.clientRemoteIP.trustedProxies``) sent it.
 VIA_TRUSTED_PROXY = web.RequestKey("via_trusted_proxy", bool)
+#: Whether the answer's own word on framing and scripts counts, whatever is configured.
+OWN_POLICY = web.RequestKey("own_policy", bool)
 
 #: How long a body may take to arrive (seconds).
 BODY_SECONDS = 30.0
@@ -39,6 +41,8 @@ HSTS = "max-age=31536000"
 
 #: What requests no route knows are counted under: their paths are without end.
 UNKNOWN = "unknown"
+
+_POLICY = ("Content-Security-Policy", "X-Frame-Options")
 
 #: Answers for whoever failed, and says so in the log.
 Unexpected = Callable[[web.Request, Exception], web.StreamResponse]
@@ -119,7 +123,7 @@ class _Front:
             # What is left of the body shall not be taken for a request.
             response.force_close()
         if not response.prepared:
-            self._adorn(response)
+            self._adorn(request, response)
         size = _size(response)
         seconds = perf_counter() - started
         self.metrics.observe(name, request.method, response.status, seconds, size)
@@ -154,14 +158,15 @@ class _Front:
             self._names[resource] = name
         return name
 
-    def _adorn(self, response: web.StreamResponse) -> None:
+    def _adorn(self, request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
         # aiohttp would tell the world its version.
         headers.setdefault(hdrs.SERVER, "dexcore")
         if self.secure and hdrs.STRICT_TRANSPORT_SECURITY not in headers:
             headers[hdrs.STRICT_TRANSPORT_SECURITY] = HSTS
         for name, value in self.headers:
-            headers[name] = value
+            if name not in _POLICY or not request.get(OWN_POLICY):
+                headers[name] = value
 
     def _note(
         self, request: web.Request, name: str, status: int, seconds: float, size: int

@@ -201,6 +201,7 @@ class Pages:
     environment: jinja2.Environment
     _templates: Mapping[str, _Page]
     _assets: Mapping[str, _Asset]
+    _links: _Links
 
     @classmethod
     def open(
@@ -245,7 +246,7 @@ class Pages:
             )
             for name, defaults in PAGES.items()
         }
-        return cls(environment, templates, assets)
+        return cls(environment, templates, assets, links)
 
     def render(
         self, template: str, path: str, *, status: int = 200, **values: Any
@@ -259,6 +260,10 @@ class Pages:
         # A query may hold what is not text; what the browser gets must be.
         body = text.encode("utf-8", "replace")
         return web.Response(body=body, status=status, headers=page.headers.copy())
+
+    def link(self, asset: str) -> str:
+        """Return the address of one of our files, as ``url()`` in a template."""
+        return str(self._links(asset))
 
     def install(self, app: web.Application) -> None:
         """Let plugins that render with aiohttp-jinja2 find our templates."""

@@ -7,6 +7,7 @@ import attrs
 from .account import AccountPage
 from .authorize.session import BeginSession, ReuseSession
 from .channels import Handler
+from .check_session import CheckSession
 from .csrf import Csrf
 from .guard import Guard
 from .hints import IdTokenHints
@@ -23,6 +24,7 @@ from .sessions.ending import Ending
 from .sessions.forms import SessionForms
 from .sessions.sessions import Sessions
 from .sessions.sharing import Sharing
+from .sessions.states import BrowserStates
 from .tokens.refresh import RefreshTokens
 
 
@@ -37,6 +39,7 @@ class SessionParts:
     begin: BeginSession
     account: AccountPage
     logout: LogoutEndpoint
+    check: CheckSession
 
     def reuse(self, parts: Parts, policy: Policy) -> ReuseSession:
         """Return the step that spares the login."""
@@ -52,7 +55,11 @@ class SessionParts:
 
     def routes(self) -> list[tuple[str, Handler]]:
         """Return the pages below the issuer."""
-        return [*self.logout.routes(), *self.account.routes()]
+        return [
+            *self.logout.routes(),
+            *self.account.routes(),
+            *self.check.routes(),
+        ]
 
 
 def session_parts(
@@ -68,9 +75,16 @@ def session_parts(
         parts.issuer,
         options.absolute_lifetime,
     )
+    states = BrowserStates(
+        named(f"{options.cookie_name}_state", parts.issuer, strict=parts.strict),
+        derive(parts.secret, "browser states"),
+        parts.issuer,
+        options.absolute_lifetime,
+    )
     sessions = Sessions(
         parts.storage,
         cookie,
+        states,
         options.absolute_lifetime,
         options.valid_if_not_used_for,
         parts.now,
@@ -117,6 +131,7 @@ def session_parts(
             parts.issuer,
             options.frontchannel_logout_uris,
         ),
+        check=CheckSession(parts.pages, states),
     )
 
 

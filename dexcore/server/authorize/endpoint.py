@@ -12,13 +12,14 @@ from aiohttp import hdrs, web
 from ...errors import NotFoundPage, OAuthError, Refusal, WrongRequest
 from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.prompts import CHOOSE
-from ..channels import Handler, read_parameters, read_query
+from ..channels import REPLY_TO, Handler, read_parameters, read_query
 from ..policy import Policy
+from ..sessions.states import BrowserStates
 from .flow import COOKIES, PARAMETERS, Flow, Flows, Passed, Step
 from .pushed import PushedRequests, is_pushed
 from .request import AuthorizationRequests
 from .request_objects import RequestObjects
-from .response import AuthorizationResponse
+from .response import AuthorizationResponse, watching
 from .select import FLOW, choosing, chosen_for
 
 AFTER_LOGIN = "/auth"
@@ -28,7 +29,8 @@ AFTER_LOGIN = "/auth"
 class AuthorizationEndpoint:
     """The browser's way to a code: the steps, in their order, then the response.
 
-    ``sessions``: one may spare the login, so that who wants to choose must say so.
+    ``states``: sessions are on.  One may spare the login, so that who wants to choose
+    must say so; and who was refused silently can watch for a change.
     """
 
     flows: Flows
@@ -38,7 +40,7 @@ class AuthorizationEndpoint:
     response: AuthorizationResponse
     pushed: PushedRequests
     objects: RequestObjects
-    sessions: bool = False
+    states: BrowserStates | None = None
 
     def routes(self) -> list[tuple[str, Handler]]:
         """Return paths and handlers: ours, and the steps'."""
@@ -142,7 +144,7 @@ class AuthorizationEndpoint:
     async def _back(self, web_request: web.Request, flow_id: str) -> web.StreamResponse:
         """Let the end user choose again: the same request, no connector yet."""
         flow = chosen_for(await self._begun(web_request, flow_id), "")
-        if self.sessions:
+        if self.states is not None:
             flow = choosing(flow)
         web_request[PARAMETERS] = self.requests.parameters_of(flow)
         return await self._walk(web_request, flow)
@@ -157,7 +159,15 @@ class AuthorizationEndpoint:
         return handle
 
     async def _walk(self, web_request: web.Request, flow: Flow) -> web.StreamResponse:
-        response = await self._steps(web_request, flow)
+        try:
+            response = await self._steps(web_request, flow)
+        except OAuthError:
+            if self.states is not None and flow.silent:
+                state = self.states.read(web_request)
+                web_request[REPLY_TO] = watching(
+                    self.states, web_request[REPLY_TO], flow, state
+                )
+            raise
         for cookie in web_request.get(COOKIES, ()):
             response.headers.add(hdrs.SET_COOKIE, cookie)
         return response

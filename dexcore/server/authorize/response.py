@@ -8,7 +8,7 @@ from functools import partial
 
 import attrs
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ...errors import LoginRequired, NotFound, WrongRequest
 from ...oauth2.extras import NO_EXTRAS
@@ -17,8 +17,10 @@ from ...oauth2.redirect_uris import OOB
 from ...oauth2.response_types import CODE
 from ...storage import AuthCode, Collections, Storage, Supplement
 from ..audit import Audit
+from ..channels import ReplyTo
 from ..pages import Pages
 from ..sessions.sessions import Sessions
+from ..sessions.states import BrowserStates
 from .flow import Flow, Flows
 from .front_channel import FrontChannel, carries_tokens
 from .pushed import forget
@@ -60,7 +62,9 @@ class AuthorizationResponse:
             )
         if authorization is not None:
             parameters |= await self.front_channel.issue(flow.request, authorization)
-        response = self._deliver(web_request, flow, parameters)
+        response = self._deliver(web_request, flow, parameters, code.session_id)
+        if self.sessions is not None and code.session_id and not flow.fresh:
+            self._mend(self.sessions.states, web_request, response, code.session_id)
         self.flows.finish(response, flow)
         return response
 
@@ -115,7 +119,11 @@ class AuthorizationResponse:
         return ""
 
     def _deliver(
-        self, web_request: web.Request, flow: Flow, parameters: Mapping[str, str]
+        self,
+        web_request: web.Request,
+        flow: Flow,
+        parameters: Mapping[str, str],
+        session_id: str,
     ) -> web.Response:
         request = flow.request
         if request.redirect_uri == OOB:
@@ -123,7 +131,30 @@ class AuthorizationResponse:
                 "oob.html", self.flows.issuer.path("/approval"), code=parameters["code"]
             )
         reply_to = self.flows.reply_to(request, flow.extras)
+        if self.sessions is not None and session_id:
+            states = self.sessions.states
+            reply_to = watching(states, reply_to, flow, states.of(session_id))
         return reply_to.send(parameters, self.pages, web_request.path)
+
+    def _mend(
+        self,
+        states: BrowserStates,
+        web_request: web.Request,
+        response: web.Response,
+        session_id: str,
+    ) -> None:
+        """Let the browser hold what the client was told, if it has lost it."""
+        if states.read(web_request) != states.of(session_id):
+            response.headers.add(hdrs.SET_COOKIE, states.make(session_id))
+
+
+def watching(
+    states: BrowserStates, reply_to: ReplyTo, flow: Flow, state: str
+) -> ReplyTo:
+    """Return *reply_to* with what the client can watch browser state *state* by."""
+    redirect_uri = flow.request.redirect_uri
+    session_state = states.session_state(flow.client.id, redirect_uri, state)
+    return attrs.evolve(reply_to, session_state=session_state)
 
 
 def _completing(

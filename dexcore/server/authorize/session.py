@@ -146,8 +146,8 @@ class BeginSession(Step):
         session, user = await self.sessions.begin(who, presented)
         if presented is not None and not same_user(presented, session):
             await self.ending.end(presented.id, "Somebody else has logged in.")
-        cookie = self.sessions.cookie.make(session, remember=flow.remember)
-        remember_cookie(web_request, cookie)
+        for cookie in self.sessions.cookies(session, remember=flow.remember):
+            remember_cookie(web_request, cookie)
         # A token says the same auth_time now and whenever the session is used again.
         request = attrs.evolve(request, auth_time=session.created_at)
         return attrs.evolve(flow, request=request, session=session, user=user)

@@ -193,7 +193,7 @@ class LogoutEndpoint:
         frames = self._frames(session)
         if frames:
             response = self._show_frames(request, frames, response)
-        response.headers.add(hdrs.SET_COOKIE, self.sessions.cookie.clear())
+        self.sessions.forget(response)
         return response
 
     def _frames(self, session: AuthSession) -> tuple[str, ...]:

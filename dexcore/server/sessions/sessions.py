@@ -28,6 +28,7 @@ from ...storage import (
 )
 from ..middleware import ADDRESS
 from .cookie import SessionCookie
+from .states import BrowserStates
 
 # More cookies of our name than this and somebody plays with them.
 _MOST_COOKIES = 3
@@ -100,9 +101,22 @@ class Sessions:
 
     storage: Storage
     cookie: SessionCookie
+    states: BrowserStates
     lifetime: timedelta
     idle: timedelta
     now: Callable[[], datetime]
+
+    def cookies(self, session: AuthSession, *, remember: bool) -> tuple[str, str]:
+        """Return the ``Set-Cookie`` lines of whoever has just logged in."""
+        return (
+            self.cookie.make(session, remember=remember),
+            self.states.make(session.id, remember=remember),
+        )
+
+    def forget(self, response: web.StreamResponse) -> None:
+        """Let the browser forget its session."""
+        response.headers.add(hdrs.SET_COOKIE, self.cookie.clear())
+        response.headers.add(hdrs.SET_COOKIE, self.states.leave())
 
     def alive(self, session: AuthSession) -> bool:
         """Return whether *session* has neither ended nor been unused for too long."""
