@@ -24,6 +24,18 @@ const refreshing = new oidc.UserManager({
   }),
 });
 
+// It watches whether its user is still logged in.
+const watching = new oidc.UserManager({
+  ...settings,
+  automaticSilentRenew: false,
+  monitorSession: true,
+  userStore: new oidc.WebStorageStateStore({
+    store: sessionStorage,
+    prefix: "watching.",
+  }),
+  checkSessionIntervalInSeconds: 1,
+});
+
 // These pages are opened by the others, in a frame or a window.
 const callbacks = {
   "/silent": () => manager.signinSilentCallback(),

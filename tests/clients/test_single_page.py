@@ -208,3 +208,32 @@ def test_it_logs_in_with_a_password(open_app):
     again = app.does("refreshing.signinSilent()")
     assert again["access_token"] != user["access_token"]
     assert tried("wrong")["error"] == "invalid_grant"
+
+
+def test_it_notices_in_frames_that_somebody_logs_out_elsewhere(open_app):
+    """OpenID Connect Session Management 1.0."""
+    app = open_app()
+    app.leaves("watching.signinRedirect()")
+    enter(app.page)
+    app.page.wait_for_url(f"{app.url}/in?*")
+    app.leaves(
+        """
+        window.told = [];
+        addEventListener("message", ({data}) => told.push(data));
+        window.gone = new Promise((tell) => watching.events.addUserSignedOut(tell));
+        """
+    )
+    asked: list[str] = []
+    app.page.on("request", lambda request: asked.append(request.url))
+    session_state = app.does("watching.signinRedirectCallback()")["session_state"]
+    assert session_state
+    app.page.wait_for_function("told.length >= 2")
+    # As long as nothing happens, nobody is asked but the frame.
+    assert set(app.page.evaluate("told")) == {"unchanged"}
+    assert not [url for url in asked if "prompt=none" in url]
+    with app.page.expect_popup() as opened:
+        app.leaves("open(ISSUER + '/logout')")
+    opened.value.get_by_role("button", name="Log out").click()
+    opened.value.get_by_role("heading", name="You are logged out").wait_for()
+    assert app.does("gone") is None
+    assert [url for url in asked if "prompt=none" in url]
