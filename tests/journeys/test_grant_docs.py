@@ -1,4 +1,7 @@
-"""Requests in the documentation are made as they are written; so are the answers."""
+"""Requests in the documentation are made as they are written.
+
+So are the answers, and what a browser posts to the app.
+"""
 
 import json
 import re
@@ -13,7 +16,11 @@ from dexcore.testing.dpop import ProofKey
 
 FOLDER = Path(__file__).parents[2] / "docs/grants"
 GRANTS = sorted(file for file in FOLDER.glob("*.md") if file.name != "README.md")
-PAGES = [*GRANTS, FOLDER.parent / "resources.md", FOLDER.parent / "dpop.md"]
+SHOWN = [
+    *GRANTS,
+    *(FOLDER.parent / name for name in ("resources.md", "dpop.md", "responses.md")),
+]
+APP = "127.0.0.1:5555"
 ISSUER = "http://127.0.0.1:5556"
 
 _BLOCK = re.compile(r"^```http\n(.*?)\n```|^<!-- the user logs in -->", re.S | re.M)
@@ -98,6 +105,13 @@ class Reader:
         jane = {"login": "jane", "password": "correct-horse"}
         return await browser.post(form.url, data=jane)
 
+    def compare_posted(self, written):
+        """The page that was answered posts to the app what is written."""
+        [form] = self.answer.forms
+        target = f"http://{APP}{written.first.split()[1]}"
+        assert form["action"] == target
+        self._compare_parameters(dict(parse_qsl(written.body)))
+
     async def connect_a_device(self):
         browser = self.world.browser()
         url = next(v for k, v in self.really.items() if "/device?user_code=" in k)
@@ -128,7 +142,9 @@ class Reader:
             query="", fragment=""
         )
         assert bool(other.fragment) is bool(one.fragment)
-        said = dict(parse_qsl(one.fragment or one.query))
+        self._compare_parameters(dict(parse_qsl(one.fragment or one.query)))
+
+    def _compare_parameters(self, said):
         assert list(self.answer.params) == list(said)
         for name, value in self.answer.params.items():
             if name in ("code", "access_token", "id_token"):
@@ -157,7 +173,7 @@ def test_every_grant_has_a_page():
     assert len(GRANTS) >= 7
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.stem)
 async def test_a_page_says_what_happens(make_world, page):
     reader = Reader(await make_world(config(page)))
     steps = list(messages(page))
@@ -170,6 +186,8 @@ async def test_a_page_says_what_happens(make_world, page):
             assert sent, "an answer without a request"
             reader.compare(step)
             sent = False
+        elif step.headers["Host"] == APP:
+            reader.compare_posted(step)
         else:
             assert not sent, "a request without an answer"
             await reader.send(step)
