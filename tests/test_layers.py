@@ -59,6 +59,7 @@ LAYERS = [
         "dexcore.server.policy",
         "dexcore.server.sessions",
         "dexcore.server.tokens",
+        "dexcore.server.trusted_issuers",
     ),
     (
         "dexcore.server.account",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from ..oauth2.grant_types import CLIENT_CREDENTIALS, IMPLICIT, PASSWORD
+from ..oauth2.grant_types import (
+    CLIENT_CREDENTIALS,
+    IMPLICIT,
+    JWT_BEARER,
+    PASSWORD,
+)
 from ..oauth2.response_types import switched_on
 from .findings import Findings, Path
 from .model import Config
@@ -12,6 +17,7 @@ def check_grants(config: Config, found: Findings) -> None:
     """Write down which grants can never be used as the file has them."""
     _check_password(config, found)
     _check_response_types(config, found)
+    _check_assertions(config, found)
     for index, client in enumerate(config.static_clients):
         if client.client_credentials_claims is not None:
             at: Path = ("staticClients", index, "clientCredentialsClaims")
@@ -70,6 +76,18 @@ def _check_response_types(config: Config, found: Findings) -> None:
                 "by part, here as in dex",
                 f"List its parts too: {missing}.",
             )
+
+
+def _check_assertions(config: Config, found: Findings) -> None:
+    grants: Path = ("oauth2", "grantTypes")
+    if config.oauth2.jwt_bearer.trusted_issuers or not found.given(grants):
+        return
+    if JWT_BEARER in config.oauth2.grant_types:
+        found.warn(
+            found.item(grants, JWT_BEARER),
+            "the grant jwt-bearer is off, because no issuer is trusted",
+            "Set oauth2.jwtBearer.trustedIssuers, or remove the grant.",
+        )
 
 
 def _check_credentials(config: Config, public: bool, at: Path, found: Findings) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
+from ..jose import ALGORITHMS
 from ..oauth2.client_metadata import NO_METADATA, ClientMetadata
 from ..options import option
 from ..storage import Client, ClientCredentialsClaims, Password
@@ -25,6 +26,8 @@ GRANT_TYPES = (
     "refresh_token",
     "urn:ietf:params:oauth:grant-type:device_code",
     "urn:ietf:params:oauth:grant-type:token-exchange",
+    # Ours; off as long as no issuer is trusted.
+    "urn:ietf:params:oauth:grant-type:jwt-bearer",
 )
 CLIENT_CREDENTIALS = "client_credentials"
 RESPONSE_TYPES = (
@@ -150,6 +153,51 @@ class DPoPOptions:
 
 
 @attrs.frozen
+class TrustedIssuer:
+    """One entry of ``oauth2.jwtBearer.trustedIssuers``.  Ours."""
+
+    issuer: str = option(help="The iss of its assertions, to the letter.")
+    connector_id: str = option(
+        key="connectorID",
+        help="The id of the connector whose users it speaks of: part of subjects.",
+    )
+    jwks: Mapping[str, Any] = option(
+        factory=dict, key="jwks", help="Its public keys, a JWK set."
+    )
+    jwks_uri: str = option(
+        "",
+        key="jwksURI",
+        help="Where they are published; without both its discovery document says.",
+    )
+    algorithms: tuple[str, ...] = option(
+        tuple(ALGORITHMS), choices=tuple(ALGORITHMS), help="What it may sign with."
+    )
+    assertions: tuple[str, ...] = option(
+        ("id-jag",),
+        choices=("id-jag", "jwt"),
+        help="id-jag: for one client, as its header says; jwt: any of RFC 7523.",
+    )
+    clients: tuple[str, ...] | None = option(
+        None, help="The ids of clients that may bring them; absent: all."
+    )
+    allowed_groups: tuple[str, ...] = option(
+        (), help="The user must be in one of these, by the groups claim; empty: any."
+    )
+    max_lifetime: timedelta = option(
+        timedelta(minutes=5), help="How old an assertion may be, or become."
+    )
+
+
+@attrs.frozen
+class JWTBearer:
+    """``oauth2.jwtBearer`` (RFC 7523 section 2.1).  Ours."""
+
+    trusted_issuers: tuple[TrustedIssuer, ...] = option(
+        (), help="Whose assertions become tokens; empty: the grant is off."
+    )
+
+
+@attrs.frozen
 class OAuth2:
     """``oauth2``."""
 
@@ -177,6 +225,9 @@ class OAuth2:
     require_pushed_authorization_requests: bool = option(
         False,
         help="Ours: accept only authorization requests that were pushed (RFC 9126).",
+    )
+    jwt_bearer: JWTBearer = option(
+        JWTBearer(), key="jwtBearer", help="Ours: tokens for assertions (RFC 7523)."
     )
     dpop: DPoPOptions = option(DPoPOptions(), key="dpop", help="Ours: RFC 9449.")
 

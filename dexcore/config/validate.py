@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from .durations import format_duration
 from .findings import Findings, Path
 from .flags import Flags
+from .jwt_bearer import check_jwt_bearer
 from .listeners import check_listeners
 from .model import (
     CLIENT_CREDENTIALS,
@@ -46,6 +47,7 @@ def validate(config: Config, flags: Flags, found: Findings) -> None:
         _passwords,
         _signup,
         check_resources,
+        check_jwt_bearer,
     ):
         rule(config, found)
     _sessions(config, found)

@@ -162,6 +162,7 @@ def _public(
         _response_types(config),
         challenge_methods(parts),
         sessions=sessions is not None,
+        id_jag=parts.trusted_issuers.id_jag,
         require_pushed=config.oauth2.require_pushed_authorization_requests,
     )
     introspection = IntrospectionEndpoint(

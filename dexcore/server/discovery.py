@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 from ..jose import ALGORITHMS, KeySet
 from ..oauth2.client_metadata import AUTH_METHODS
 from ..oauth2.dpop import SIGNING_ALGORITHMS
-from ..oauth2.grant_types import DEVICE_CODE, IMPLICIT
+from ..oauth2.grant_types import DEVICE_CODE, IMPLICIT, JWT_BEARER
 from ..oauth2.prompts import PROMPTS
 from ..oauth2.response_modes import MODES
 from ..oauth2.response_types import CODE, possible
@@ -45,6 +45,7 @@ class Discovery:
     response_types: tuple[str, ...]
     challenge_methods: tuple[str, ...]
     sessions: bool = attrs.field(default=False, kw_only=True)
+    id_jag: bool = attrs.field(default=False, kw_only=True)
     require_pushed: bool = attrs.field(default=False, kw_only=True)
     _made_for: KeySet | None = None
     _body: bytes = b""
@@ -77,6 +78,7 @@ class Discovery:
             "revocation_endpoint": url("/token/revoke"),
             **self._sessions(),
             **self._dpop(),
+            **self._assertions(),
             **self._grants(),
             **self._responses(),
             "subject_types_supported": ["public"],
@@ -160,6 +162,16 @@ class Discovery:
         return {
             "pushed_authorization_request_endpoint": self.issuer.absolute("/par"),
             "require_pushed_authorization_requests": self.require_pushed,
+        }
+
+    def _assertions(self) -> dict[str, list[str]]:
+        # draft-ietf-oauth-identity-assertion-authz-grant: what a client looks for.
+        if JWT_BEARER not in self.grant_types or not self.id_jag:
+            return {}
+        return {
+            "authorization_grant_profiles_supported": [
+                "urn:ietf:params:oauth:grant-profile:id-jag"
+            ]
         }
 
     def _dpop(self) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from functools import partial
 
 import attrs
 
-from ..oauth2.grant_types import DEVICE_CODE, PASSWORD
+from ..oauth2.grant_types import DEVICE_CODE, JWT_BEARER, PASSWORD
 from ..oauth2.redirect_uris import DEVICE_CALLBACK
 from .channels import Channels, Handler
 from .csrf import Csrf
@@ -18,6 +18,7 @@ from .grants.client_credentials import ClientCredentialsGrant
 from .grants.device_code import DeviceCodeGrant
 from .grants.endpoint import TokenEndpoint
 from .grants.grant import Grant
+from .grants.jwt_bearer import JwtBearerGrant
 from .grants.password import PasswordGrant
 from .grants.refresh_token import RefreshTokenGrant
 from .grants.token_exchange import TokenExchangeGrant
@@ -124,6 +125,8 @@ class Granting:
         on = set(parts.config.oauth2.grant_types)
         if not parts.config.oauth2.password_connector:
             on.discard(PASSWORD)
+        if not parts.trusted_issuers.known:
+            on.discard(JWT_BEARER)
         grants = {each.grant_type: each for each in built if each.grant_type in on}
         return cls(
             policy,
@@ -207,6 +210,14 @@ def _grants(
             parts.config.oauth2.password_connector,
         ),
         TokenExchangeGrant(policy, audit, parts.strict),
+        JwtBearerGrant(
+            storage,
+            policy,
+            parts.trusted_issuers,
+            audit,
+            parts.issuer.url,
+            parts.now,
+        ),
     )
 
 

@@ -29,6 +29,7 @@ from .connectors import Connectors
 from .pages import Pages
 from .sealing import shared_key
 from .tokens.revocations import Revocations
+from .trusted_issuers import TrustedIssuers
 from .urls import Issuer
 
 Now = Callable[[], datetime]
@@ -47,6 +48,7 @@ class Parts:
     connectors: Connectors
     clients: Clients
     client_keys: ClientKeys
+    trusted_issuers: TrustedIssuers
     pages: Pages
     passwords: Passwords
     revocations: Revocations
@@ -96,6 +98,8 @@ async def open_parts(
     signups = await _open_signups(config, plugins, storage, passwords, stack)
     client_keys = ClientKeys(_ids(config))
     stack.push_async_callback(client_keys.close)
+    trusted_issuers = TrustedIssuers.of(config.oauth2.jwt_bearer.trusted_issuers)
+    stack.push_async_callback(trusted_issuers.close)
     strict = config.compat == "strict"
     assertions = ClientAssertions.of(client_keys, storage, issuer, now, strict=strict)
     return Parts(
@@ -106,6 +110,7 @@ async def open_parts(
         connectors=connectors,
         clients=Clients(storage, assertions),
         client_keys=client_keys,
+        trusted_issuers=trusted_issuers,
         pages=pages,
         passwords=passwords,
         revocations=revocations,
