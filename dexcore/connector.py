@@ -3,9 +3,10 @@
 A connector *is* what it inherits: pick the kinds below that fit, and inherit from each.
 Every method may raise a typed refusal (:class:`~dexcore.errors.AccessDenied`,
 :class:`~dexcore.errors.NotInRequiredGroups`), which becomes a 403 page with its safe
-reason, or :class:`~dexcore.errors.UpstreamError`, which becomes a page that names the
-connector.  Anything else it raises is logged with the connector's id and never stops
-the other connectors.
+reason; :class:`~dexcore.errors.UnmetAuthenticationRequirements`, which the client
+hears of that insisted; or :class:`~dexcore.errors.UpstreamError`, which becomes a page
+that names the connector.  Anything else it raises is logged with the connector's id and
+never stops the other connectors.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dexcore.errors import (
     AccessDenied,
     DexcoreError,
+    UnmetAuthenticationRequirements,
     UpstreamError,
     UpstreamUnavailable,
     WrongRequest,
@@ -61,6 +62,11 @@ def _refusal(error: str, words: str, log: Log) -> DexcoreError:
     if error in SAID_NO:
         log.info(message)
         return AccessDenied(SAID_NO[error])
+    if error == UnmetAuthenticationRequirements.error:
+        log.info(message)
+        return UnmetAuthenticationRequirements(
+            "The identity provider cannot log you in as it was asked to."
+        )
     if error in _CANNOT_NOW:
         return UpstreamUnavailable(message)
     return UpstreamError(message)

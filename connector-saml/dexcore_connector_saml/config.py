@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import attrs
 
+from dexcore.oauth2.user_claims import not_made_of
 from dexcore.options import InvalidOption, option
 
 from .certificates import decode, parse_certificates
@@ -98,6 +100,10 @@ class Saml:
     clock_skew: timedelta = option(
         timedelta(seconds=30), help="By how much clocks may differ, 5m at most."
     )
+    claim_attrs: Mapping[str, str] = option(
+        factory=dict,
+        help="Further claims and their attributes, as `given_name: givenName`.",
+    )
     max_refresh_age: timedelta = option(
         timedelta(0), help="How long after a login refresh tokens are good. 0: always."
     )
@@ -110,6 +116,13 @@ class Saml:
         self._check_trust()
         self._check_metadata()
         self._check_ours()
+        if unknown := not_made_of(self.claim_attrs):
+            raise InvalidOption(
+                f"claimAttrs: {', '.join(unknown)}: no such claim",
+                key="claimAttrs",
+                remedy="Write standard claims (OpenID Connect Core section 5.1) that "
+                "have no key of their own, such as given_name or address.locality.",
+            )
         if self.allowed_groups and not self.groups_attr:
             raise InvalidOption(
                 "allowedGroups without groupsAttr lets nobody in",

@@ -24,7 +24,11 @@ from dexcore.connector import (
     RefreshConnector,
     Scopes,
 )
-from dexcore.errors import AccessDenied, AlreadyExists
+from dexcore.errors import (
+    AccessDenied,
+    AlreadyExists,
+    UnmetAuthenticationRequirements,
+)
 from dexcore.oauth2.times import utcnow
 from dexcore.options import InvalidOption
 from dexcore.storage import Replay
@@ -47,6 +51,8 @@ _REFUSED = (
     "contact your administrator."
 )
 _NOT_LOGGED_IN = "The identity provider did not log you in."
+_NO_CONTEXT = "urn:oasis:names:tc:SAML:2.0:status:NoAuthnContext"
+_OTHER_CONTEXT = "The identity provider cannot log you in as it was asked to."
 
 
 @attrs.frozen(eq=False)
@@ -74,6 +80,8 @@ class SamlConnector(CallbackConnector, RefreshConnector, MetadataConnector):
             self.now(),
             # SAML knows no age: who wants a login of late gets one of now.
             scopes.max_age >= 0,
+            # Nor wishes: a context that is requested is one that must be.
+            scopes.acr_values if scopes.acr_essential else (),
         )
         fields = {"SAMLRequest": request, "RelayState": state}
         return FormPost(provider.sso_url, fields, connector_data=state.encode())
@@ -136,6 +144,8 @@ class SamlConnector(CallbackConnector, RefreshConnector, MetadataConnector):
             return await self.workers.run(accept, encoded, policy, expected)
         except NotLoggedIn as error:
             self._note("SAML login failed upstream", str(error))
+            if error.status.detail == _NO_CONTEXT:
+                raise UnmetAuthenticationRequirements(_OTHER_CONTEXT) from None
             raise AccessDenied(_NOT_LOGGED_IN) from None
         except Untrusted as error:
             if last:

@@ -6,11 +6,14 @@ import json
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 
 from dexcore.connector import Identity, Scopes
 from dexcore.errors import AccessDenied, NotInRequiredGroups, UpstreamError
+from dexcore.oauth2.authentication import told_acr
+from dexcore.oauth2.user_claims import made_of
 
 from .config import Saml
 from .messages import Assertion, Attribute, parse_time, values_of
@@ -42,6 +45,8 @@ def identity_of(
         email=email,
         email_verified=True,
         groups=groups,
+        acr=_context(assertion),
+        claims=_claims(assertion.attributes, config),
     )
     times = {
         "loggedInAt": now if config.max_refresh_age else None,
@@ -73,6 +78,8 @@ def refreshed(
         email_verified=kept.get("emailVerified") is True,
         groups=_kept_groups(kept),
         connector_data=identity.connector_data,
+        acr=identity.acr,
+        claims=identity.claims,
     )
     if not known.user_id or known.user_id != identity.user_id:
         raise AccessDenied(_LOGIN_AGAIN)
@@ -92,6 +99,25 @@ def _single(attributes: tuple[Attribute, ...], name: str) -> str:
             f"The assertion has no attribute {name!r}. {_there_are(attributes)}"
         )
     return values[0]
+
+
+def _context(assertion: Assertion) -> str:
+    """Return how the end user has logged in, if the assertion says one thing of it."""
+    contexts = {each.context for each in assertion.authn}
+    return told_acr(contexts.pop()) if len(contexts) == 1 else ""
+
+
+def _claims(attributes: tuple[Attribute, ...], config: Saml) -> dict[str, Any]:
+    """Return the further claims; who has no text as an attribute lacks the claim."""
+    found: dict[str, str] = {}
+    for name, attribute in config.claim_attrs.items():
+        try:
+            values = values_of(attributes, attribute)
+        except Rejected:
+            continue
+        if values and values[0]:
+            found[name] = values[0]
+    return made_of(found)
 
 
 def _groups(attributes: tuple[Attribute, ...], config: Saml) -> tuple[str, ...]:

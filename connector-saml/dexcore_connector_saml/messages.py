@@ -79,10 +79,11 @@ class Audiences:
 
 @attrs.frozen
 class AuthnStatement:
-    """When the end user has logged in, and until when that counts."""
+    """When the end user has logged in and how, and until when that counts."""
 
     instant: datetime
     session_not_on_or_after: datetime | None = None
+    context: str = ""
 
 
 @attrs.frozen
@@ -212,8 +213,13 @@ def _confirmation(node: Element) -> Confirmation:
 
 
 def _authn(node: Element) -> AuthnStatement:
+    contexts = children(
+        only(node, "saml:AuthnContext"), tag("saml:AuthnContextClassRef")
+    )
     return AuthnStatement(
-        _time(node, "AuthnInstant"), _time_if_any(node, "SessionNotOnOrAfter")
+        _time(node, "AuthnInstant"),
+        _time_if_any(node, "SessionNotOnOrAfter"),
+        text(contexts[0]) if contexts else "",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import attrs
@@ -45,11 +46,17 @@ class ServiceProvider:
 
 
 def authn_request(
-    sp: ServiceProvider, sso_url: str, id: str, now: datetime, force: bool = False
+    sp: ServiceProvider,
+    sso_url: str,
+    id: str,
+    now: datetime,
+    force: bool = False,
+    contexts: Sequence[str] = (),
 ) -> str:
     """Return the form's field ``SAMLRequest`` (core, section 3.4.1).
 
     *force*: the end user has to log in, though the identity provider knows them.
+    *contexts*: one of these has to be how they do (section 3.3.2.2.1).
     It is not compressed: that is for the redirect binding (bindings, section 3.4.4.1).
     """
     sign = sp.signs and sp.certificate is not None
@@ -61,6 +68,14 @@ def authn_request(
             "samlp:NameIDPolicy", {"AllowCreate": "true", "Format": sp.name_id_format}
         )
     )
+    if contexts:
+        content.append(
+            element(
+                "samlp:RequestedAuthnContext",
+                {"Comparison": "exact"},
+                *(element("saml:AuthnContextClassRef", text=each) for each in contexts),
+            )
+        )
     request = element(
         "samlp:AuthnRequest",
         {

@@ -108,6 +108,12 @@ def test_groups_that_cannot_be_known_cannot_be_allowed(read):
         read(allowedGroups=["admins"])
 
 
+def test_a_claim_that_there_is_not_cannot_be_told(read):
+    with pytest.raises(ConfigError, match="claimAttrs: email: no such claim"):
+        read(claimAttrs={"email": "mail"})
+    assert read(claimAttrs={"address.region": "st"}).claim_attrs
+
+
 # — certificates, as dex reads them ----------------------------------------------------
 
 WELL_FORMED = {

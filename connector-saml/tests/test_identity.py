@@ -52,6 +52,62 @@ async def test_an_audience_of_our_own_is_checked(open_sp, signed):
     await sp.accepts(signed(audiences=(("https://sp.example/me",),)))
 
 
+# — further claims, and how they have logged in ----------------------------------------
+
+MAPPED = {
+    "given_name": "urn:oid:2.5.4.42",
+    "address.country": "c",
+    "phone_number": "phone",
+    "nickname": "nick",
+}
+
+
+async def test_further_attributes_make_further_claims(open_sp, signed):
+    sp = await open_sp(claim_attrs=MAPPED)
+    attributes = {"urn:oid:2.5.4.42": ["Jane", "Janet"], "c": ["CH"], "phone": [""]}
+    identity = await sp.accepts(signed(**of(**attributes)), groups=False)
+    assert identity.claims == {"given_name": "Jane", "address": {"country": "CH"}}
+
+
+async def test_an_attribute_that_is_no_text_makes_no_claim(open_sp, signed):
+    sp = await open_sp(claim_attrs=MAPPED)
+    nested = (
+        '<saml:Attribute Name="nick"><saml:AttributeValue><saml:NameID>x</saml:NameID>'
+        "</saml:AttributeValue></saml:Attribute>"
+    )
+    identity = await sp.accepts(signed(lines={"attributes": nested}))
+    assert identity.claims == {}
+
+
+async def test_a_refresh_keeps_what_the_login_told(open_sp, signed):
+    sp = await open_sp(claim_attrs=MAPPED)
+    scopes = Scopes(offline_access=True)
+    identity = await sp.accepts(signed(**of(c=["CH"])), groups=False)
+    again = await sp.connector.refresh(scopes, identity)
+    assert again.claims == {"address": {"country": "CH"}}
+
+
+@pytest.mark.parametrize(
+    ("context", "acr"),
+    [("urn:x:mfa", "urn:x:mfa"), ("", ""), ("two words", ""), ("x" * 300, "")],
+)
+async def test_the_context_of_the_login_is_its_acr(context, acr, sp, signed):
+    assert (await sp.accepts(signed(context=context))).acr == acr
+
+
+@pytest.mark.parametrize(
+    ("second", "acr"), [("urn:x:pwd", ""), ("urn:x:mfa", "urn:x:mfa")]
+)
+async def test_of_two_contexts_none_is_the_acr(second, acr, sp, signed, message):
+    again = (
+        f'<saml:AuthnStatement AuthnInstant="{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}">'
+        f"<saml:AuthnContext><saml:AuthnContextClassRef>{second}"
+        "</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>"
+    )
+    made = signed(context="urn:x:mfa", lines={"statements": again})
+    assert (await sp.accepts(made)).acr == acr
+
+
 # — groups -----------------------------------------------------------------------------
 
 

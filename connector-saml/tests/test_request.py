@@ -52,6 +52,31 @@ async def test_whoever_must_log_in_of_late_must_there_too(max_age, force, sp):
     assert request.get("ForceAuthn") == force
 
 
+CONTEXTS = ("urn:x:mfa", "urn:x:<&>")
+
+
+async def test_a_context_is_requested_from_whom_it_must_be(sp):
+    """Core section 3.3.2.2.1: what is requested is a condition, and no wish."""
+    scopes = Scopes(acr_values=CONTEXTS, acr_essential=True)
+    begun = await sp.connector.begin(scopes, ACS, "qstate")
+    request = etree.fromstring(base64.b64decode(begun.fields["SAMLRequest"]))
+    assert [etree.QName(each).localname for each in request] == [
+        "Issuer",
+        "NameIDPolicy",
+        "RequestedAuthnContext",
+    ]
+    context = request[-1]
+    assert dict(context.attrib) == {"Comparison": "exact"}
+    assert [each.tag for each in context] == [f"{A}AuthnContextClassRef"] * 2
+    assert tuple(each.text for each in context) == CONTEXTS
+
+
+async def test_a_wish_is_no_condition(sp):
+    begun = await sp.connector.begin(Scopes(acr_values=CONTEXTS), ACS, "qstate")
+    request = etree.fromstring(base64.b64decode(begun.fields["SAMLRequest"]))
+    assert request.find(f"{P}RequestedAuthnContext") is None
+
+
 @pytest.mark.parametrize(("ours", "issuer"), [("", ACS), ("us & co", "us & co")])
 async def test_a_request_says_whose_it_is(ours, issuer, open_sp):
     sp = await open_sp(entity_issuer=ours)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from dexcore.testing.browser import Browser, BrowserError
+from dexcore.testing.browser import Browser, BrowserError, SyncBrowser
 from dexcore.testing.journey import Journey
 from dexcore.testing.tokens import TokenError
 from dexcore.testing.upstreams.saml import SamlIdP, SamlUser
@@ -72,6 +72,56 @@ def test_jane_gets_in(open_journey, idp):
     (asked,) = idp.asked_for
     assert asked.destination == idp.sso_url
     assert asked.issuer == asked.acs_url == f"{journey.issuer}/callback"
+
+
+PASSWORD = "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport"
+RESPONDER = "urn:oasis:names:tc:SAML:2.0:status:Responder"
+NO_CONTEXT = "urn:oasis:names:tc:SAML:2.0:status:NoAuthnContext"
+
+
+def walked(journey, **more):
+    """Return the tokens of a login with these parameters."""
+    url = journey.authorization_url(**more)
+    with SyncBrowser(stop_at=journey.redirect_uri) as browser:
+        return journey.landed(browser.log_in(url, "jane", "password").url)
+
+
+def demand(context):
+    return f'{{"id_token": {{"acr": {{"essential": true, "values": ["{context}"]}}}}}}'
+
+
+def test_an_app_learns_how_and_who_if_it_asks(open_journey, idp):
+    idp.users["jane"] = SamlUser({**JANE, "sn": ["Doe"]}, name_id="u-jane")
+    journey = open_journey(claimAttrs={"family_name": "sn"})
+    tokens = walked(
+        journey,
+        scopes="openid offline_access",
+        claims=demand(PASSWORD).replace(
+            "}}}", '}}, "userinfo": {"family_name": null}}'
+        ),
+    )
+    assert tokens.claims["acr"] == PASSWORD
+    assert "family_name" not in tokens.claims
+    assert journey.userinfo(tokens)["family_name"] == "Doe"
+    tokens = journey.refresh(tokens)
+    assert tokens.claims["acr"] == PASSWORD
+    assert journey.userinfo(tokens)["family_name"] == "Doe"
+    assert PASSWORD.encode() in idp.asked_for[0].document
+
+
+def test_a_provider_that_cannot_do_what_the_app_demands(open_journey, idp):
+    journey = open_journey()
+    with pytest.raises(TokenError, match="unmet_authentication_requirements"):
+        walked(journey, claims=demand("urn:x:mfa"))
+    idp.message = lambda message: attrs.evolve(
+        message, status=RESPONDER, sub_status=NO_CONTEXT
+    )
+    with pytest.raises(TokenError, match="unmet_authentication_requirements"):
+        walked(journey, claims=demand("urn:x:mfa"))
+    # Whoever demands nothing cannot be told what it got.
+    with pytest.raises(BrowserError, match="as it was asked to") as refused:
+        walked(journey)
+    assert refused.value.page.status == 403
 
 
 def test_a_refresh_needs_no_provider(open_journey, idp):

@@ -105,9 +105,7 @@ def partner(world, key=PARTNER_KEY, typ=None, **changes):
 
 
 async def bring(world, assertion, **more):
-    return await world.post(
-        "/dex/token", grant_type=GRANT, assertion=assertion, **more
-    )
+    return await world.post("/dex/token", grant_type=GRANT, assertion=assertion, **more)
 
 
 def parsed(answer):

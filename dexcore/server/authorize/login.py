@@ -41,7 +41,7 @@ from ...errors import (
 )
 from ...oauth2 import claims_parameter
 from ...oauth2 import scopes as oauth2_scopes
-from ...oauth2.authentication import INTEGRATED, PASSWORD
+from ...oauth2.authentication import INTEGRATED, PASSWORD, told_acr
 from ...oauth2.subjects import encode_subject
 from ..audit import Audit
 from ..channels import read_form, read_query, see_other
@@ -160,6 +160,12 @@ class Logins:
             return await guarded(opened, call)
         except AccessDenied as refusal:
             self.refused(flow, refusal.description)
+            raise Forbidden(refusal.description) from None
+        except UnmetAuthenticationRequirements as refusal:
+            self.refused(flow, refusal.description)
+            if claims_parameter.acr_values(flow.extras.claims, essential=True):
+                raise
+            # The client has demanded nothing that it could take back.
             raise Forbidden(refusal.description) from None
 
 
@@ -403,11 +409,13 @@ def scopes_of(flow: Flow) -> Scopes:
     request, extras = flow.request, flow.extras
     essential = claims_parameter.acr_values(extras.claims, essential=True)
     wished = (*claims_parameter.acr_values(extras.claims), *extras.acr_values)
+    # What no upstream could tell is not for it to read either.
+    acr_values = [each for each in essential or wished if told_acr(each)]
     return Scopes(
         offline_access=oauth2_scopes.OFFLINE_ACCESS in request.scopes,
         groups=wants_groups(request.scopes, extras),
         max_age=0 if "login" in request.prompt.split() else request.max_age,
-        acr_values=essential or tuple(dict.fromkeys(wished)),
+        acr_values=tuple(dict.fromkeys(acr_values)),
         acr_essential=bool(essential),
         ui_locales=extras.ui_locales,
     )

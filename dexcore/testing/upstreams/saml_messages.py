@@ -100,6 +100,7 @@ class Message:
     confirmation_not_before: Time = None
     confirmation_ends: Time = _SOON
     authenticated: Time = _NOW
+    context: str = PASSWORD
     session_ends: Time = None
     conditions: bool = True
     lines: Mapping[str, str] = attrs.field(factory=dict)
@@ -211,7 +212,7 @@ class Message:
     def _statements(self) -> str:
         made = ""
         if self.authenticated is not None:
-            reference = element("saml:AuthnContextClassRef", {}, PASSWORD)
+            reference = element("saml:AuthnContextClassRef", {}, escape(self.context))
             made += element(
                 "saml:AuthnStatement",
                 {
