@@ -43,6 +43,14 @@ class NotAllowed(UpstreamError):
         self.suspended = suspended
 
 
+#: Standard claims, and what the API calls them.
+_CLAIMS = {
+    "profile": "html_url",
+    "picture": "avatar_url",
+    "website": "blog",
+}
+
+
 @attrs.frozen
 class User:
     """Who a token belongs to; ``email`` is the public one, if there is any."""
@@ -51,6 +59,7 @@ class User:
     login: str
     name: str
     email: str
+    claims: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -72,7 +81,8 @@ class Api:
         id, login = found.get("id"), found.get("login")
         if type(id) is not int or not isinstance(login, str) or not login:
             raise UpstreamError(f"{answer.call} answered no user.")
-        return User(id, login, _text(found, "name"), _text(found, "email"))
+        claims = {name: _text(found, key) for name, key in _CLAIMS.items()}
+        return User(id, login, _text(found, "name"), _text(found, "email"), claims)
 
     async def emails(self) -> list[Email]:
         """Return all their addresses."""

@@ -144,6 +144,7 @@ class GitHub(CallbackConnector, RefreshConnector):
             email=found.email,
             groups=found.groups if self._needs_groups(scopes) else identity.groups,
             connector_data=connector_data,
+            claims=found.claims,
         )
 
     async def _replaced(self, refresh_token: str) -> Tokens:
@@ -171,6 +172,7 @@ class GitHub(CallbackConnector, RefreshConnector):
             email=await self._email(api, user),
             email_verified=True,
             groups=await self._groups(scopes, api, user),
+            claims=user.claims,
         )
 
     async def _email(self, api: Api, user: User) -> str:

@@ -28,6 +28,14 @@ class Forbidden(UpstreamError):
         self.prohibited = prohibited
 
 
+#: Standard claims, and what the API calls them.
+_CLAIMS = {
+    "profile": "html_url",
+    "picture": "avatar_url",
+    "website": "website",
+}
+
+
 @attrs.frozen
 class User:
     """Who a token belongs to."""
@@ -36,6 +44,7 @@ class User:
     login: str
     name: str
     email: str
+    claims: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -57,7 +66,8 @@ class Api:
         id, login = found.get("id"), _text(found, "login")
         if type(id) is not int or id < 1 or not login:
             raise UpstreamError(f"{answer.call} answered no user.")
-        return User(id, login, _text(found, "full_name"), _text(found, "email"))
+        claims = {name: _text(found, key) for name, key in _CLAIMS.items()}
+        return User(id, login, _text(found, "full_name"), _text(found, "email"), claims)
 
     async def teams(self) -> list[Team]:
         """Return the teams they are in, of all organizations."""

@@ -138,6 +138,7 @@ class Gitea(CallbackConnector, RefreshConnector):
             email=user.email,
             email_verified=True,
             groups=await self._groups(api, user) if self._needs_groups() else (),
+            claims=user.claims,
         )
 
     def _needs_groups(self) -> bool:

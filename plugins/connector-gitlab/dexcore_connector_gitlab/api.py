@@ -28,6 +28,14 @@ class Forbidden(UpstreamError):
         self.blocked = blocked
 
 
+#: Standard claims, and what the API calls them.
+_CLAIMS = {
+    "profile": "web_url",
+    "picture": "avatar_url",
+    "website": "website_url",
+}
+
+
 @attrs.frozen
 class User:
     """Who a token belongs to."""
@@ -36,6 +44,7 @@ class User:
     username: str
     name: str
     email: str
+    claims: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -65,7 +74,8 @@ class Api:
         id, username = found.get("id"), _text(found, "username")
         if type(id) is not int or id < 1 or not username:
             raise UpstreamError(f"{answer.call} answered no user.")
-        return User(id, username, _text(found, "name"), _text(found, "email"))
+        claims = {name: _text(found, key) for name, key in _CLAIMS.items()}
+        return User(id, username, _text(found, "name"), _text(found, "email"), claims)
 
     async def user_info(self) -> UserInfo:
         """Return what the OpenID Connect side knows of their groups."""

@@ -199,6 +199,7 @@ class GitLab(CallbackConnector, RefreshConnector, TokenIdentityConnector):
             email=user.email,
             email_verified=True,
             groups=groups,
+            claims=user.claims,
         )
 
     def _needs_groups(self, scopes: Scopes) -> bool:

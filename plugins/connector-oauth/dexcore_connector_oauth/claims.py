@@ -11,6 +11,7 @@ import orjson
 from dexcore.connector import Identity
 from dexcore.errors import UpstreamError
 from dexcore.jose import b64decode
+from dexcore.oauth2.user_claims import FURTHER, made_of
 
 from .config import Config
 
@@ -37,6 +38,7 @@ def identity_of(
         email=_text(info, names.email_key or "email"),
         email_verified=_verified(config, info),
         groups=groups,
+        claims=_further(info, names.further),
     )
 
 
@@ -86,6 +88,15 @@ def as_go_writes(number: float) -> str:
         point = "." if len(text) > 1 else ""
         shown = f"{text[0]}{point}{text[1:]}e{exponent:+03d}"
     return f"-{shown}" if sign else shown
+
+
+def _further(info: Mapping[str, Any], mapped: Mapping[str, str]) -> dict[str, Any]:
+    """Return the further claims, by their standard names and those of the provider."""
+    found = {name: info[name] for name in FURTHER if name in info}
+    told = {name: info[key] for name, key in mapped.items() if key in info}
+    found |= {name: value for name, value in told.items() if name in FURTHER}
+    members = {name: _text(told, name) for name in told if name not in FURTHER}
+    return {**found, **made_of(members)}
 
 
 def _names(groups: Any) -> Iterator[str]:

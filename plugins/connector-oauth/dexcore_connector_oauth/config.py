@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import urlsplit
 
 import attrs
 
+from dexcore.oauth2.user_claims import not_made_of
 from dexcore.options import InvalidOption, option
 
 
@@ -25,6 +27,20 @@ class ClaimMapping:
     email_verified_key: str = option(
         "email_verified", help="Whether the address is known to be theirs: a boolean."
     )
+    further: Mapping[str, str] = option(
+        factory=dict,
+        help="Other standard claims that go by another name there, as "
+        "`given_name: first_name`.",
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if unknown := not_made_of(self.further):
+            raise InvalidOption(
+                f"further: {', '.join(unknown)}: no such claim",
+                key="further",
+                remedy="Write standard claims (OpenID Connect Core section 5.1) that "
+                "have no key of their own, such as given_name or address.locality.",
+            )
 
 
 @attrs.frozen

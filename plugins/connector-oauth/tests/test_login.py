@@ -41,6 +41,25 @@ async def test_somebody_is_who_the_user_info_says(login):
     assert found.connector_data == b""
 
 
+async def test_further_claims_have_their_standard_names_or_others(open_login):
+    mapped = {"given_name": "first", "address.locality": "city", "nickname": "nick"}
+    login = await open_login(claimMapping={"further": mapped})
+    found = await login.says(
+        first="Jane",
+        given_name="Somebody",
+        city="Bern",
+        locale="de-CH",
+        phone_number_verified=True,
+        shoe_size=44,
+    )
+    assert found.claims == {
+        "given_name": "Jane",
+        "address": {"locality": "Bern"},
+        "locale": "de-CH",
+        "phone_number_verified": True,
+    }
+
+
 async def test_the_file_says_what_the_provider_calls_things(open_login):
     login = await open_login(
         userIDKey="https://example.com/uid",
