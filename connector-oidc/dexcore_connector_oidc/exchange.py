@@ -71,7 +71,7 @@ class TokenExchange:
         if self.config.insecure_skip_token_audience:
             return
         try:
-            claims = await self.verifier.exchanged_token(provider, token)
+            claims = await self.verifier.exchanged_token(provider, token, typ="at+jwt")
             self.verifier.check_exchangeable(claims, "azp", "client_id")
         except WrongToken:
             if not provider.introspection_endpoint:

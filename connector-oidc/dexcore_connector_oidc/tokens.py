@@ -22,6 +22,7 @@ __all__ = [
     "check_one_of",
     "check_subject",
     "check_times",
+    "check_type",
 ]
 
 #: Seconds a token is taken for longer than it says: clocks differ.
@@ -36,6 +37,18 @@ _SHORT_ISSUERS = {"https://accounts.google.com": "accounts.google.com"}
 
 class WrongToken(Exception):
     """The token is not for us, not for this login, or not any more."""
+
+
+def check_type(verified: Verified, other: str = "") -> None:
+    """The token is an ID token, or of the *other* type; raise ``WrongToken``.
+
+    Providers call ID tokens what they like, but what they sign for another purpose has
+    a media type of its own (RFC 8725 section 3.11), or events (Back-Channel Logout
+    section 2.4).
+    """
+    typ = verified.typ
+    if (typ.endswith("+jwt") and typ != other) or "events" in verified.claims:
+        raise WrongToken(f"it is a token for something else ({typ})")
 
 
 def check_issuer(claims: Mapping[str, Any], issuer: str) -> None:

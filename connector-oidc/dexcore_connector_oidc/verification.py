@@ -77,6 +77,7 @@ class Verifier:
         """
         verified = await self._verified(provider.algorithms, token)
         claims = verified.claims
+        tokens.check_type(verified)
         tokens.check_issuer(claims, provider.issuer)
         tokens.check_subject(claims)
         tokens.check_audience(claims, self.config.client_id)
@@ -86,9 +87,16 @@ class Verifier:
         tokens.check_access_token_hash(verified, access_token)
         return claims
 
-    async def exchanged_token(self, provider: Provider, token: str) -> dict[str, Any]:
-        """Return the claims of a JWT that somebody brought; whose is to be checked."""
-        claims = (await self._verified(provider.algorithms, token)).claims
+    async def exchanged_token(
+        self, provider: Provider, token: str, *, typ: str = ""
+    ) -> dict[str, Any]:
+        """Return the claims of a JWT that somebody brought; whose is to be checked.
+
+        It is an ID token, or says that it is a *typ*.
+        """
+        verified = await self._verified(provider.algorithms, token)
+        claims = verified.claims
+        tokens.check_type(verified, typ)
         tokens.check_issuer(claims, provider.issuer)
         tokens.check_times(claims, self.now())
         return claims

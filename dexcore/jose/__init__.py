@@ -196,11 +196,16 @@ class KeySet:
 
 @attrs.frozen
 class Verified:
-    """What a signature was right for, and the ``alg`` of its header."""
+    """What a signature was right for, and what its header says.
+
+    ``typ`` is in lower case and without ``application/``; a token that does not say of
+    which type it is, is a ``jwt`` (RFC 8725 section 3.11).
+    """
 
     claims: dict[str, Any]
     payload: bytes
     algorithm: str
+    typ: str
 
 
 @attrs.frozen(eq=False)
@@ -239,7 +244,7 @@ class PublicKeys:
         ``UnknownKey`` if none of the keys has signed it, else ``InvalidJWS``.
         """
         accepted = tuple(name for name in algorithms if name in ALGORITHMS)
-        payload, algorithm = _verify_strictly(
+        payload, header = _verify_strictly(
             token, self._keys, accepted, _CHANGES_THE_RULES
         )
         claims = _claims(payload)
@@ -247,7 +252,8 @@ class PublicKeys:
             moment = claims.get(name, 0)
             if type(moment) not in (int, float) or not 0 <= moment < math.inf:
                 raise InvalidJWS(f"{name} is not a time.")
-        return Verified(claims, payload, algorithm)
+        typ = header.get("typ", "jwt").lower().removeprefix("application/")
+        return Verified(claims, payload, header["alg"], typ)
 
 
 def verify_with_jwks(
@@ -357,7 +363,7 @@ def _verify_strictly(
     keys: Sequence[_PublicKey],
     algorithms: Sequence[str],
     refused: frozenset[str],
-) -> tuple[bytes, str]:
+) -> tuple[bytes, dict[str, Any]]:
     if len(token) > MOST_TOKEN or not _COMPACT.fullmatch(token):
         raise InvalidJWS("This is not a compact JWS.")
     header = _strict_header(token, refused)
@@ -369,7 +375,7 @@ def _verify_strictly(
         if kid is not None and kid != key.jwk.get("kid"):
             continue
         if key.fits(algorithm) and (payload := _payload(token, key, algorithm)):
-            return payload, algorithm
+            return payload, header
     raise UnknownKey("No key of ours has signed this.")
 
 

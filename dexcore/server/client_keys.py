@@ -16,11 +16,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import attrs
-import orjson
 
 from ..errors import TemporarilyUnavailable, UpstreamError
 from ..http import HttpClient
-from ..jose import ALGORITHMS, InvalidJWS, PublicKeys, UnknownKey, b64decode
+from ..jose import ALGORITHMS, InvalidJWS, PublicKeys, UnknownKey
 from ..oauth2.client_metadata import MOST_KEYS, may_be_fetched
 from ..storage import Client, metadata_of
 
@@ -88,10 +87,7 @@ class ClientKeys:
             if newer is None:
                 raise
             verified = newer.verify(token, accepted)
-        # It has been read strictly: there is a header, and ``typ`` is a string.
-        header = orjson.loads(b64decode(token.partition(".")[0]))
-        typ = header.get("typ", "jwt").lower().removeprefix("application/")
-        if typ != "jwt" and typ not in types:
+        if verified.typ != "jwt" and verified.typ not in types:
             raise InvalidJWS("The token is of another type.")
         return verified.claims
 

@@ -18,7 +18,7 @@ from .sealing import Sealer
 
 _INVALID = "Invalid id_token_hint."
 # What we sign beside ID tokens says so in its header (RFC 8725 section 3.11).
-_OTHERS = ("at+jwt", "logout+jwt")
+_TYPES = ("", "JWT")
 _SEALED = "~"
 
 
@@ -59,7 +59,7 @@ class IdTokenHints:
         if (
             claims.get("iss") != self.url
             or not isinstance(subject, str)
-            or header.get("typ", "") in _OTHERS
+            or header.get("typ", "") not in _TYPES
             or "events" in claims
         ):
             raise InvalidRequest(_INVALID)
