@@ -158,33 +158,6 @@ async def test_keys_that_cannot_be_fetched_are_for_another_time(make_provider):
     assert "Retry-After" in answer.headers
 
 
-# — what discovery says ----------------------------------------------------------------
-
-
-async def test_every_method_that_is_advertised_works_and_no_other(provider):
-    url = "/dex/.well-known/openid-configuration"
-    document = told(await provider.browser().get(url))
-    assert sorted(document["token_endpoint_auth_methods_supported"]) == sorted(METHODS)
-    algorithms = document["token_endpoint_auth_signing_alg_values_supported"]
-    assert "ES256" in algorithms
-    assert not [name for name in algorithms if name == "none" or name[:2] == "HS"]
-    for name in ("introspection", "revocation"):
-        methods = document[f"{name}_endpoint_auth_methods_supported"]
-        assert "private_key_jwt" in methods
-        assert ("none" in methods) == (name == "revocation")
-    jwt = "client_secret_jwt"
-    assert jwt not in document["token_endpoint_auth_methods_supported"]
-
-
-@pytest.mark.parametrize("algorithm", ["RS384", "PS256", "ES384", "ES512", "EdDSA"])
-async def test_every_algorithm_that_is_advertised_works(make_world, algorithm):
-    key = ClientKey(algorithm)
-    text = CONFIG.replace(json.dumps(KEY.jwks), json.dumps(key.jwks))
-    provider = await make_world(text)
-    answer = await as_itself(provider, **proof(provider, key))
-    assert answer.status == 200, answer.text
-
-
 # — assertions that prove nothing ------------------------------------------------------
 
 WRONG = {"error": "invalid_client", "error_description": "Invalid client credentials."}
