@@ -40,6 +40,16 @@ async def test_somebody_is_who_github_says(github, login):
     assert found.connector_data == b""
 
 
+async def test_their_pages_and_their_picture_are_claims(github, login):
+    more = {"html_url": "https://github.example/jane", "avatar_url": "", "blog": None}
+    github.add("jane", id=7, more=more)
+    found = await login.log_in()
+
+    assert found.claims["profile"] == "https://github.example/jane"
+    assert not found.claims["picture"]
+    assert not found.claims["website"]
+
+
 async def test_who_has_no_name_goes_by_their_login(github, login):
     github.add("jane", id=7)
 

@@ -33,7 +33,7 @@ class User:
     """An account.  ``email`` is the public address, ``emails`` what the API lists.
 
     ``orgs``: the state of each membership by the organization's login; ``teams``: pairs
-    of an organization's login and a team's name.
+    of an organization's login and a team's name; ``more``: what else the API says.
     """
 
     login: str
@@ -44,6 +44,7 @@ class User:
     orgs: dict[str, str] = attrs.field(factory=dict)
     teams: list[tuple[str, str]] = attrs.field(factory=list)
     password: str = attrs.field(default=PASSWORD, repr=False)
+    more: dict[str, Any] = attrs.field(factory=dict)
     suspended: bool = False
 
 
@@ -145,6 +146,7 @@ class Rest(OAuth2Provider):
                 "email": user.email,
                 "company": None,
                 "site_admin": False,
+                **user.more,
             }
         )
 

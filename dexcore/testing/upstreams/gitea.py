@@ -43,6 +43,7 @@ class User:
     email: str = ""
     teams: list[tuple[str, str]] = attrs.field(factory=list)
     password: str = attrs.field(default=PASSWORD, repr=False)
+    more: dict[str, Any] = attrs.field(factory=dict)
     prohibited: bool = False
 
 
@@ -93,6 +94,7 @@ class Gitea(OAuth2Provider):
                 "username": user.login,
                 "full_name": user.full_name,
                 "email": user.email,
+                **user.more,
             }
         )
 

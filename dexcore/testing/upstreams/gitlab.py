@@ -39,7 +39,10 @@ _ROLES = {"owner": OWNER, "maintainer": MAINTAINER, "developer": DEVELOPER}
 
 @attrs.define
 class User:
-    """An account.  ``groups``: the access level of each membership, by path."""
+    """An account.  ``groups``: the access level of each membership, by path.
+
+    ``more``: what else the API says.
+    """
 
     username: str
     id: int
@@ -47,6 +50,7 @@ class User:
     email: str = ""
     groups: dict[str, int] = attrs.field(factory=dict)
     password: str = attrs.field(default=PASSWORD, repr=False)
+    more: dict[str, Any] = attrs.field(factory=dict)
     blocked: bool = False
 
     def level(self, group: str) -> int:
@@ -128,6 +132,7 @@ class GitLab(OAuth2Provider):
                 "name": user.name,
                 "state": "active",
                 "email": user.email,
+                **user.more,
             }
         )
 

@@ -39,6 +39,16 @@ async def test_somebody_is_who_gitea_says(gitea, login):
     assert gitea.asked("/api/v1/user/teams") == []
 
 
+async def test_their_pages_and_their_picture_are_claims(gitea, login):
+    more = {"html_url": "https://gitea.example/jane", "avatar_url": "", "website": None}
+    gitea.add("jane", id=7, more=more)
+    found = await login.log_in()
+
+    assert found.claims["profile"] == "https://gitea.example/jane"
+    assert not found.claims["picture"]
+    assert not found.claims["website"]
+
+
 async def test_who_has_no_name_goes_by_their_address(gitea, login):
     gitea.add("jane", id=7)
     found = await login.log_in()

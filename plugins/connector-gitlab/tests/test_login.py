@@ -47,6 +47,20 @@ async def test_somebody_is_who_gitlab_says(gitlab, login):
     assert gitlab.asked("/oauth/userinfo") == []
 
 
+async def test_their_pages_and_their_picture_are_claims(gitlab, login):
+    more = {
+        "web_url": "https://gitlab.example/jane",
+        "avatar_url": "",
+        "website_url": None,
+    }
+    gitlab.add("jane", id=7, groups={}, more=more)
+    found = await login.log_in()
+
+    assert found.claims["profile"] == "https://gitlab.example/jane"
+    assert not found.claims["picture"]
+    assert not found.claims["website"]
+
+
 async def test_who_has_no_name_goes_by_their_address(gitlab, login):
     gitlab.add("jane", id=7, groups={})
 
