@@ -160,6 +160,41 @@ async def test_a_refresh_tells_what_is_known_by_then(make_world, sso_config):
     assert {"given_name": "Philboyd"} in kept
 
 
+@pytest.mark.parametrize(
+    ("more", "there"),
+    [({}, {}), ({"claims": '{"id_token": {"phone_number": null}}'}, {"phone_number"})],
+)
+async def test_strictly_scopes_are_answered_by_userinfo(
+    make_world, sso_config, more, there
+):
+    """Core section 5.4: what is wanted in the ID token is asked for one by one."""
+    world = await make_world(with_claims(sso_config) + "compat: strict\n")
+    landed = await world.log_in(scope="openid profile address phone", **more)
+    id_token, userinfo, _ = await told(world, landed)
+    assert further(userinfo) == KILGORE
+    assert {*further(id_token)} == {*there}
+
+
+async def test_a_token_by_the_browser_tells_the_same(make_world, sso_config):
+    """Core sections 3.2 and 3.3: whatever way the tokens take."""
+    world = await make_world(
+        with_claims(sso_config).replace(
+            "oauth2: {", "oauth2: {responseTypes: [code, id_token, token], "
+        )
+    )
+    asked = claims(id_token=["given_name", "amr"], userinfo=["address"])
+    landed = await world.log_in(
+        scope=SCOPE, claims=asked, response_type="code id_token token"
+    )
+    assert landed.mode == "fragment"
+    for tokens in (landed.params, await world.tokens_of(landed)):
+        id_token = await world.claims(tokens["id_token"])
+        assert further(id_token) == {"given_name": "Kilgore"}
+        assert id_token["amr"] == ["pwd"]
+        answer = await world.userinfo(tokens["access_token"])
+        assert further(json.loads(answer.text)) == {"address": KILGORE["address"]}
+
+
 # — one by one -------------------------------------------------------------------------
 
 

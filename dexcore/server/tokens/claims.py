@@ -16,7 +16,9 @@ from .authorization import Authorization
 
 log = logging.getLogger("dexcore.server")
 
-_AT_USERINFO = ("email", "email_verified", "name", "preferred_username")
+_AT_USERINFO = frozenset(
+    ("email", "email_verified", "name", "preferred_username", *user_claims.FURTHER)
+)
 
 ClaimsType = Callable[[Client, Claims, tuple[str, ...]], Mapping[str, Any]]
 
@@ -80,7 +82,8 @@ def about_the_user(authorization: Authorization) -> dict[str, Any]:
 def beside_an_access_token(user: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an ID token says of *user* if userinfo can be asked for the rest.
 
-    OpenID Connect Core section 5.4: what ``profile`` and ``email`` stand for is there.
+    OpenID Connect Core section 5.4: what ``profile``, ``email``, ``address`` and
+    ``phone`` stand for is there.
     """
     return {name: value for name, value in user.items() if name not in _AT_USERINFO}
 
