@@ -76,3 +76,40 @@ def test_an_api_that_wants_rfc_9068_is_content_with_strict(run_app, serve_provid
 
 def test_an_api_that_wants_rfc_9068_takes_no_token_of_dex(run_node):
     assert run_node("api_oauth4webapi.mjs")["api"]["refused"]
+
+
+KNOWS_MORE = {
+    "type": "mockCallback",
+    "id": "up",
+    "name": "Up",
+    "config": {
+        "acr": "gold",
+        "amr": ["hwk"],
+        "claims": {"given_name": "Kilgore", "address": {"country": "US"}},
+    },
+}
+
+
+@pytest.mark.parametrize("compat", ["dex", "strict"])
+@pytest.mark.parametrize(
+    "script", ["claims_openid_client.mjs", "claims_oauth4webapi.mjs"]
+)
+def test_an_app_asks_for_single_claims(run_app, serve_provider, script, compat):
+    provider = serve_provider(
+        connectors=[KNOWS_MORE],
+        enablePasswordDB=False,
+        staticPasswords=[],
+        oauth2={},
+        compat=compat,
+    )
+    learnt = run_app(script, provider, provider.log_in)
+    for claims in (learnt["claims"], learnt["refreshed"]):
+        assert claims["email"] == "kilgore@kilgore.trout"
+        assert (claims["acr"], claims["amr"]) == ("gold", ["hwk"])
+        assert not {"given_name", "address", "name", "groups"} & claims.keys()
+    assert isinstance(learnt["claims"]["auth_time"], int)
+    assert learnt["userinfo"]["given_name"] == "Kilgore"
+    assert learnt["userinfo"]["address"] == {"country": "US"}
+    assert "email" not in learnt["userinfo"]
+    assert learnt["refused"] == "unmet_authentication_requirements"
+    assert learnt["somebody"] == "login_required"
