@@ -545,3 +545,99 @@ async def test_a_killed_logout_is_whole_or_can_be_repeated(
         assert (refreshed.status == 200) == bool(alive), names
         if "answered" in names:
             assert not alive
+
+
+# — what is stored beside dex's records ------------------------------------------------
+
+KNOWN = {"phone_number": "+1 518 555 0100"}
+ASKED = {"scope": "openid phone offline_access", "claims": '{"id_token":{"amr":null}}'}
+
+
+@pytest.fixture
+async def knowing(open_house, points, clock):
+    """A provider with sessions, whose users have something to tell."""
+    ann = {"username": "ann@example.com", "password": "password", "claims": KNOWN}
+    return await open_house(
+        reached=points,
+        now=clock,
+        sessions={},
+        enablePasswordDB=False,
+        enableSignup=False,
+        staticPasswords=[],
+        connectors=[{"type": "mockPassword", "id": "pw", "name": "P", "config": ann}],
+    )
+
+
+async def check_told(house, example, answer, point):
+    assert answer.status == 200, (point, answer.text)
+    claims = example.claims(await house.keys(), answer.json["id_token"])
+    assert claims["phone_number"] == KNOWN["phone_number"], point
+    assert claims["amr"] == ["pwd"], point
+
+
+async def test_a_token_tells_all_of_it_wherever_the_database_failed(
+    knowing, example, broken_everywhere
+):
+    async def prepare():
+        return await knowing.code(**ASKED)
+
+    for point, code, first, again in await broken_everywhere(prepare, knowing.exchange):
+        assert first.status == 503, point
+        if again.status == 200:
+            await check_told(knowing, example, again, point)
+        assert (await knowing.exchange(code)).status == 400
+
+
+async def test_a_refresh_tells_all_of_it_wherever_the_database_failed(
+    knowing, example, clock, broken_everywhere
+):
+    async def prepare():
+        answer = await knowing.exchange(await knowing.code(**ASKED))
+        clock.move(minutes=1)
+        return answer.json["refresh_token"]
+
+    async def act(token):
+        answer = await knowing.refresh(token)
+        if answer.status == 200:
+            await check_told(knowing, example, answer, token)
+        return answer
+
+    for point, _, first, again in await broken_everywhere(prepare, act):
+        assert first.status == 503, point
+        # Committed, and the answer lost: there is no interval here to ask again in.
+        assert again.status == (400 if point == "unit:after" else 200), point
+
+
+async def test_a_session_tells_all_of_it_wherever_the_database_failed(
+    knowing, example, broken_everywhere
+):
+    browsers = {}
+
+    async def prepare():
+        browser = knowing.browser()
+        form = await knowing.form(browser, scope="openid")
+        browsers[form] = browser
+        return form
+
+    async def act(form):
+        typed = {"login": "ann@example.com", "password": "password"}
+        return await knowing.post(form, session=browsers[form], data=typed)
+
+    for point, form, first, again in await broken_everywhere(prepare, act):
+        assert first.status == 503, point
+        assert again.status == 303, point
+        silent = await knowing.get(
+            knowing.auth_url(prompt="none", **ASKED), session=browsers[form]
+        )
+        answer = await knowing.exchange(silent.params["code"])
+        await check_told(knowing, example, answer, point)
+
+
+async def test_nothing_of_it_is_left_behind(knowing):
+    browser = knowing.browser()
+    landed = await knowing.log_in(session=browser, **ASKED)
+    tokens = (await knowing.exchange(landed.params["code"])).json
+    assert len(await knowing.storage.supplements.list()) == 2
+    await knowing.revoke(tokens["refresh_token"])
+    await log_out(knowing, browser, tokens)
+    assert await knowing.storage.supplements.list() == []

@@ -320,3 +320,37 @@ async def test_access_tokens_need_no_query_with_sessions_either(sessions):
     assert (await sessions.userinfo(token)).status == 200
     assert (await sessions.introspect(token))["active"]
     assert count.since == (0, 0)
+
+
+# — With more to tell ------------------------------------------------------------------
+
+
+@pytest.fixture
+async def telling(make_world, tmp_path):
+    known = "config: {claims: {phone_number: '112'}, username"
+    text = (CONFIG % (tmp_path / "dex.db")).replace("config: {username", known)
+    return await make_world(text + "sessions: {}\n")
+
+
+async def test_more_to_tell_is_no_more_transactions(telling):
+    """What dex's records have no place for is a statement more in each of them."""
+    browser = telling.browser()
+    asked = {"scope": "openid phone offline_access"}
+    form = await telling.form(browser, **asked)
+    count = Count(telling)
+    landed = await browser.post(form.url, data={"login": "jane", "password": "fox"})
+    assert count.since[0] == 2
+    count = Count(telling)
+    tokens = json.loads((await telling.exchange(landed.params["code"])).text)
+    assert count.since[0] == 1
+    count = Count(telling)
+    assert (await telling.userinfo(tokens["access_token"])).status == 200
+    assert count.since == (0, 0)
+    telling.clock.advance(minutes=5)
+    count = Count(telling)
+    assert (await telling.refresh(tokens["refresh_token"])).status == 200
+    assert count.since[0] == 1
+    count = Count(telling)
+    assert (await telling.silently(browser, **asked)).params["code"]
+    # As a silent login that tells no more, but one read and one write.
+    assert (count.reads, *count.since) == (1, 1, 8)
