@@ -99,6 +99,12 @@ def _check_references(config: Config, flags: Flags, found: Findings) -> None:
         named.append(
             (("oauth2", "passwordConnector"), config.oauth2.password_connector)
         )
+    named += [
+        (("oauth2", "jwtBearer", "trustedIssuers", index, "connectorID"), name)
+        for index, name in enumerate(
+            entry.connector_id for entry in config.oauth2.jwt_bearer.trusted_issuers
+        )
+    ]
     for path, name in named:
         if name not in connectors:
             otherwise = "Add the connector, or remove its id here."
@@ -121,29 +127,39 @@ def _check_references(config: Config, flags: Flags, found: Findings) -> None:
 
 def _check_clients(config: Config, found: Findings) -> None:
     clients = [client.id for client in config.static_clients]
+    servers = {name for each in config.resources for name in each.servers}
+    listed: list[tuple[Path, Iterable[str]]] = []
+    for index, resource in enumerate(config.resources):
+        listed.append((("resources", index, "clients"), resource.clients or ()))
+        listed.append((("resources", index, "servers"), resource.servers))
+    for index, issuer in enumerate(config.oauth2.jwt_bearer.trusted_issuers):
+        at: Path = ("oauth2", "jwtBearer", "trustedIssuers", index, "clients")
+        listed.append((at, issuer.clients or ()))
     for index, client in enumerate(config.static_clients):
         shared = [name for name in client.sso_shared_with or () if name != "*"]
-        for key, names in (
-            ("trustedPeers", client.trusted_peers),
-            ("ssoSharedWith", shared),
-        ):
-            for name in names:
-                if name not in clients:
-                    found.warn(
-                        found.item(("staticClients", index, key), name),
-                        f'no static client has the id "{name}"',
-                        suggest(name, clients, "Add it, or make it through the API."),
-                    )
+        listed += [
+            (("staticClients", index, "trustedPeers"), client.trusted_peers),
+            (("staticClients", index, "ssoSharedWith"), shared),
+        ]
         if (
             not client.redirect_uris
             and not client.public
             and client.client_credentials_claims is None
+            and client.id not in servers
         ):
             found.warn(
                 ("staticClients", index, "redirectURIs"),
                 f'the client "{client.id}" has no redirectURIs, so nobody can log in',
                 'Add "redirectURIs: [https://…/callback]".',
             )
+    for path, names in listed:
+        for name in names:
+            if name not in clients:
+                found.warn(
+                    found.item(path, name),
+                    f'no static client has the id "{name}"',
+                    suggest(name, clients, "Add it, or make it through the API."),
+                )
 
 
 def _check_subjects(config: Config, found: Findings) -> None:

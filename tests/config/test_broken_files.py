@@ -822,6 +822,106 @@ SESSION_RULES = [
         "https://app.example.com/logout",
     ),
     Case(
+        "trusting-ourselves",
+        """\
+        oauth2: {jwtBearer: {trustedIssuers: [
+          {issuer: ▶'http://127.0.0.1:5556/dex', connectorID: a}
+        ]}}
+        """,
+        "does not take assertions of its own",
+        "issuer of somebody else",
+    ),
+    Case(
+        "an-issuer-trusted-twice",
+        """\
+        oauth2: {jwtBearer: {trustedIssuers: [
+          {issuer: 'https://a', connectorID: a}, {issuer: ▶'https://a', connectorID: b}
+        ]}}
+        """,
+        "is trusted already",
+        "Remove one of them",
+    ),
+    Case(
+        "two-issuers-of-one-connector",
+        """\
+        oauth2: {jwtBearer: {trustedIssuers: [
+          {issuer: 'https://a', connectorID: a}, {issuer: 'https://b', connectorID: ▶a}
+        ]}}
+        """,
+        'another issuer speaks of the users of "a"',
+        "connector of its own",
+    ),
+    Case(
+        "an-issuer-without-https",
+        """\
+        oauth2: {jwtBearer: {trustedIssuers: [
+          {issuer: ▶'http://a.example', connectorID: a}
+        ]}}
+        """,
+        'keys cannot be fetched from "http://a.example"',
+        "begins with https://",
+    ),
+    Case(
+        "keys-at-no-address",
+        """\
+        oauth2: {jwtBearer: {trustedIssuers: [
+          {issuer: 'urn:a', connectorID: a, jwksURI: ▶'file:///keys'}
+        ]}}
+        """,
+        'keys cannot be fetched from "file:///keys"',
+        "begins with https://",
+    ),
+    Case(
+        "keys-in-two-places",
+        """\
+        oauth2: {jwtBearer: {trustedIssuers: [
+          {issuer: x, connectorID: a, jwksURI: ▶'https://a', jwks: {keys: [{kty: RSA}]}}
+        ]}}
+        """,
+        "jwks and jwksURI exclude each other",
+        "Keep one of them",
+    ),
+    Case(
+        "a-shared-key-of-an-issuer",
+        """\
+        oauth2: {jwtBearer: {trustedIssuers: [
+          {issuer: x, connectorID: a, ▶jwks: {keys: [{kty: oct, k: c2VjcmV0}]}}
+        ]}}
+        """,
+        "only public keys belong here",
+        "Write {keys: [...]}",
+    ),
+    Case(
+        "an-issuer-without-a-signature",
+        """\
+        oauth2: {jwtBearer: {trustedIssuers: [
+          {issuer: 'https://a', connectorID: a, algorithms: [▶none]}
+        ]}}
+        """,
+        '"none" is none of the algorithms',
+        "Known: ES256",
+    ),
+    Case(
+        "an-unknown-kind-of-assertion",
+        """\
+        oauth2: {jwtBearer: {trustedIssuers: [
+          {issuer: 'https://a', connectorID: a, assertions: [▶saml]}
+        ]}}
+        """,
+        '"saml" is none of the assertions',
+        "Known: id-jag",
+    ),
+    Case(
+        "an-assertion-for-ever",
+        """\
+        oauth2: {jwtBearer: {trustedIssuers: [
+          {issuer: 'https://a', connectorID: a, maxLifetime: ▶2h}
+        ]}}
+        """,
+        "maxLifetime is not between 0 and 1h",
+        "to be used at once",
+    ),
+    Case(
         "a-resource-of-no-address",
         "resources: [{id: ▶/api}]\n",
         "not an absolute URI without fragment",

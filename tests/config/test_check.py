@@ -40,6 +40,14 @@ def client(**more: object) -> str:
     return f"staticClients: {json.dumps([entry])}\n"
 
 
+def test_an_issuer_speaks_of_a_connector_that_is_there() -> None:
+    [problem] = found(
+        BASE + "oauth2: {jwtBearer: {trustedIssuers: [{issuer: 'https://a.example', "
+        "connectorID: locale}]}}\n"
+    )
+    assert str(problem).startswith('dex.yaml:5:82: error: there is no connector "loc')
+
+
 def test_a_sensible_file_has_no_findings(plugins: Any) -> None:
     assert found(BASE + client(), plugins=plugins) == []
 
@@ -54,7 +62,34 @@ def test_a_file_that_is_not_yaml_is_one_finding() -> None:
     assert "not YAML" in problem.message
 
 
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 UNWISE = {
+    "an-issuer-for-no-client": (
+        BASE + "oauth2: {jwtBearer: {trustedIssuers: [{issuer: 'https://a.example', "
+        "connectorID: local, clients: [ape]}]}}\n" + client(),
+        "5:99",
+        'no static client has the id "ape"',
+        "app",
+    ),
+    "a-resource-of-no-client": (
+        BASE + "resources: [{id: 'urn:api', servers: [ape]}]\n" + client(),
+        "5:39",
+        'no static client has the id "ape"',
+        "app",
+    ),
+    "trusting-nobody": (
+        BASE + f"oauth2: {{grantTypes: [authorization_code, '{JWT_BEARER}']}}\n",
+        "5:43",
+        "the grant jwt-bearer is off",
+        "trustedIssuers",
+    ),
+    "trusting-somebody-in-vain": (
+        BASE + "oauth2: {grantTypes: [authorization_code], jwtBearer: {trustedIssuers: "
+        "[{issuer: 'https://a.example', connectorID: local}]}}\n",
+        "5:44",
+        "jwtBearer has no effect",
+        JWT_BEARER,
+    ),
     "http-issuer": (
         BASE.replace("127.0.0.1:5556/dex", "id.example.com"),
         "1:9",

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import attrs
 import pytest
 
+from dexcore.testing.client_key import ClientKey
 from dexcore.testing.dpop import ProofKey
 
 FOLDER = Path(__file__).parents[2] / "docs/grants"
@@ -25,6 +26,14 @@ SHOWN = [
 ]
 APP = "127.0.0.1:5555"
 ISSUER = "http://127.0.0.1:5556"
+# RFC 8037 appendix A.1, whose public half the page trusts.
+IDP_KEY = {
+    "kty": "OKP",
+    "crv": "Ed25519",
+    "kid": "one",
+    "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+}
 
 _BLOCK = re.compile(r"^```http\n(.*?)\n```|^<!-- the user logs in -->", re.S | re.M)
 
@@ -66,11 +75,15 @@ class Reader:
         self.world = world
         self.really = {}  # by what the page says
         self.key = ProofKey()
+        self.idp = ClientKey("EdDSA", IDP_KEY)
         self.answer = None
 
     def meant(self, text):
         """Return *text* with our values in the place of the page's."""
         pairs = parse_qsl(text, keep_blank_values=True)
+        for name, value in pairs:
+            if name == "assertion" and value not in self.really:
+                self.really[value] = self.assertion()
         return urlencode([(name, self.really.get(v, v)) for name, v in pairs])
 
     async def send(self, request):
@@ -85,6 +98,14 @@ class Reader:
         else:
             form = self.meant(request.body)
             self.answer = await browser.post(target, data=form, headers=headers)
+
+    def assertion(self):
+        """Return what the page about assertions says, signed now."""
+        text = (FOLDER / "jwt-bearer.md").read_text("utf-8")
+        said = json.loads(re.search(r"^```json\n(.*?)^```", text, re.S | re.M)[1])
+        now = int(self.world.clock().timestamp())
+        said |= {"iat": now, "exp": now + said["exp"] - said["iat"]}
+        return self.idp.sign(said, typ="oauth-id-jag+jwt")
 
     def headers(self, request, method, target):
         """Return what is sent: our token, and our proof of the key."""

@@ -42,6 +42,7 @@ from dexcore.storage import (
     RefreshToken,
     UserIdentity,
 )
+from dexcore.testing.client_key import ClientKey
 
 SERVER = Path(granting.__file__).parent
 GRANTS = sorted(
@@ -57,6 +58,8 @@ CREDENTIALS, DEVICE, EXCHANGE = (
     URN + "device_code",
     (URN + "token-exchange"),
 )
+ASSERTION = URN + "jwt-bearer"
+IDP, IDP_KEY = "https://idp.example.com", ClientKey()
 CALLBACK, DEVICE_CALLBACK = "http://127.0.0.1:5555/callback", "/dex/device/callback"
 SECRET = "a-secret-of-the-app-itself"
 SCOPE = "openid email offline_access"
@@ -69,6 +72,9 @@ signer: {type: local, config: {algorithm: ES256, keysRotationPeriod: 6h}}
 oauth2:
   skipApprovalScreen: true
   passwordConnector: people
+  jwtBearer:
+    trustedIssuers:
+    - {issuer: '$IDP', connectorID: people, jwks: $JWKS, allowedGroups: [staff]}
   grantTypes: %s
   responseTypes: [code, id_token, token]
 connectors:
@@ -76,7 +82,7 @@ connectors:
 staticClients:
 - {id: stranger, name: S, secret: a-secret-of-a-stranger, redirectURIs: ['http://a/b']}
 sessions: {}
-"""
+""".replace("$IDP", IDP).replace("$JWKS", json.dumps(IDP_KEY.jwks))
 
 
 class People(PasswordConnector, RefreshConnector, TokenIdentityConnector):
@@ -270,6 +276,15 @@ async def with_a_token(house):
     )
 
 
+async def with_an_assertion(house):
+    now = int(house.world.clock().timestamp())
+    groups = ["staff"] if house.people.groups else ["visitors"]
+    said = {"iss": IDP, "sub": "jane-id", "aud": house.world.issuer, "jti": "one"}
+    said |= {"iat": now, "exp": now + 60, "client_id": "app", "groups": groups}
+    assertion = IDP_KEY.sign(said, typ="oauth-id-jag+jwt")
+    return await house.token(ASSERTION, assertion=assertion, scope=house.scope)
+
+
 WAYS = {
     CODE: [from_the_login_page, with_a_code_at_hand],
     IMPLICIT: [by_the_browser, by_the_browser_with_a_code],
@@ -278,6 +293,7 @@ WAYS = {
     PASSWORD: [with_a_password],
     CREDENTIALS: [as_itself],
     EXCHANGE: [with_a_token],
+    ASSERTION: [with_an_assertion],
 }
 
 
@@ -318,6 +334,7 @@ RULES = {
             with_a_password="tokens",
             as_itself="no refresh",
             with_a_token="no refresh",
+            with_an_assertion="no refresh",
         )
     ),
     "the connector is not among the client's": Rule(
@@ -332,6 +349,7 @@ RULES = {
             with_a_password="invalid_grant",
             as_itself="no refresh",  # nobody logs in
             with_a_token="invalid_grant",
+            with_an_assertion="invalid_grant",
         ),
         client={"allowed_connectors": ("another",)},
     ),
@@ -347,6 +365,7 @@ RULES = {
             with_a_password="invalid_request",
             as_itself="no refresh",
             with_a_token="invalid_request",
+            with_an_assertion="invalid_request",
         ),
         connector=f", grantTypes: [{REFRESH}]",
     ),
@@ -362,8 +381,10 @@ RULES = {
             with_a_password="no refresh",
             as_itself="no refresh",
             with_a_token="no refresh",
+            with_an_assertion="no refresh",
         ),
         connector=f", grantTypes: [{CODE}, {IMPLICIT}, {PASSWORD}, '{DEVICE}', "
+        f"'{ASSERTION}', "
         f"'{EXCHANGE}']",
     ),
     "refreshing is switched off": Rule(
@@ -378,6 +399,7 @@ RULES = {
             with_a_password="no refresh",
             as_itself="no refresh",
             with_a_token="no refresh",
+            with_an_assertion="no refresh",
         ),
         without=REFRESH,
     ),
@@ -393,6 +415,7 @@ RULES = {
             with_a_password="invalid_grant",
             as_itself="no refresh",
             with_a_token="access_denied",
+            with_an_assertion="invalid_grant",
         ),
         outsider=True,
     ),
@@ -408,6 +431,7 @@ RULES = {
             with_a_password="invalid_grant",
             as_itself="no refresh",
             with_a_token="invalid_grant",
+            with_an_assertion="invalid_grant",
         ),
         blocked=True,
     ),
@@ -423,6 +447,7 @@ RULES = {
             with_a_password="unauthorized_client",
             as_itself="no refresh",
             with_a_token="unauthorized_client",
+            with_an_assertion="unauthorized_client",
         ),
         client={"mfa_chain": ("totp",)},
     ),
@@ -438,6 +463,7 @@ RULES = {
             with_a_password="invalid_request",
             as_itself="invalid_scope",
             with_a_token="no refresh",  # it is ignored
+            with_an_assertion="no refresh",  # it is ignored
         ),
         scope=f"{SCOPE} everything",
     ),
@@ -453,6 +479,7 @@ RULES = {
             with_a_password="invalid_request",
             as_itself="invalid_scope",
             with_a_token="invalid_scope",
+            with_an_assertion="invalid_scope",
         ),
         scope=f"{SCOPE} audience:server:client_id:stranger",
     ),
@@ -468,6 +495,7 @@ RULES = {
             with_a_password="invalid_client",
             as_itself="invalid_client",
             with_a_token="invalid_client",
+            with_an_assertion="invalid_client",
         ),
         client={"secret": "another-secret-than-it-sends"},
     ),
