@@ -252,7 +252,9 @@ class Policy:
         await self.clients.check_audiences(
             authorization.client, authorization.scopes, collections
         )
-        _check_key(authorization)
+        if grant_type != IMPLICIT:
+            # By the browser there are no tokens that a key could be needed for.
+            _check_key(authorization)
         if authorization.extras.resources:
             self.resources.check(authorization.extras.resources, authorization.client)
         if authorization.connector_id:

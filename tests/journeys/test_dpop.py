@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+from urllib.parse import parse_qsl, urlsplit
+
 import aiohttp
 import attrs
 import pytest
@@ -29,9 +31,11 @@ signer: {type: local, config: {algorithm: ES256, keysRotationPeriod: 6h}}
 expiry: {refreshTokens: {reuseInterval: 3s}}
 oauth2:
   skipApprovalScreen: true
+  responseTypes: [code, id_token, token]
   passwordConnector: pw
   dpop: {requireNonce: %s}
-  grantTypes: [authorization_code, refresh_token, password, client_credentials,
+  grantTypes: [authorization_code, implicit, refresh_token, password,
+    client_credentials,
     'urn:ietf:params:oauth:grant-type:token-exchange',
     'urn:ietf:params:oauth:grant-type:device_code']
 connectors:
@@ -434,6 +438,20 @@ async def test_a_bound_refresh_token_that_is_stolen_and_old_ends_its_family(
     assert error(await native.refresh(second)) == (400, "invalid_grant")
 
 
+async def test_a_code_used_twice_ends_what_a_key_was_proved_for(world, native):
+    code = await world.code(client_id="native")
+    first = parsed(await native.exchange(code=code))
+    renewed = parsed(await native.refresh(first["refresh_token"]))
+    assert error(await native.exchange(code=code)) == (400, "invalid_grant")
+    for tokens in (first, renewed):
+        answer = await native.userinfo(tokens["access_token"])
+        assert error(answer) == (401, "invalid_token")
+    assert error(await native.refresh(renewed["refresh_token"])) == (
+        400,
+        "invalid_grant",
+    )
+
+
 # — a code for one key -----------------------------------------------------------------
 
 
@@ -490,6 +508,34 @@ async def test_a_client_can_say_that_it_always_proves_its_key(world):
     answer = await bound.send(grant_type="client_credentials", proof=[])
     assert error(answer) == NO_PROOF
     assert error(await bound.refresh(tokens["refresh_token"], proof=[])) == NO_PROOF
+
+
+# — by the browser ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "types", "given"),
+    [
+        ({"client_id": "bound"}, "token", False),
+        ({"client_id": "bound"}, "code token", False),
+        ({"client_id": "bound"}, "code id_token", True),
+        ({"client_id": "bound"}, "id_token", True),
+        ({"dpop_jkt": ProofKey().jkt}, "id_token token", False),
+        ({"dpop_jkt": ProofKey().jkt}, "code id_token", True),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_no_access_token_for_a_key_goes_by_the_browser(
+    world, asked, types, given
+):
+    landed = await world.log_in(response_type=types, **asked)
+    fragment = dict(parse_qsl(urlsplit(landed.location).fragment))
+    assert "access_token" not in fragment
+    if given:
+        assert "id_token" in fragment
+        assert ("code" in fragment) is ("code" in types)
+    else:
+        assert fragment["error"] == "invalid_request"
 
 
 # — nonces -----------------------------------------------------------------------------

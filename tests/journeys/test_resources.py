@@ -187,6 +187,15 @@ async def test_a_code_can_be_traded_for_less_and_refreshed_for_all(world):
     assert (await world.claims(third["access_token"]))["aud"] == [API, MAIL]
 
 
+async def test_less_for_once_is_not_less_for_ever(world):
+    tokens = await told(world, API, MAIL)
+    for _ in range(2):
+        tokens = parsed(await world.refresh(tokens["refresh_token"], resource=MAIL))
+        assert (await world.claims(tokens["access_token"]))["aud"] == MAIL
+    [kept] = await world.storage.supplements.list()
+    assert kept.extras.resources == (API, MAIL)
+
+
 async def test_a_code_is_not_spent_on_more_than_was_granted(world):
     code = await world.code(resource=[API])
     answer = await world.exchange(code, resource=MAIL)
@@ -338,6 +347,16 @@ async def test_userinfo_takes_a_token_that_is_for_us_too(world):
     assert claims["sub"] == (await world.claims(tokens["id_token"]))["sub"]
     alone = await told(world, world.issuer)
     assert (await world.userinfo(alone["access_token"])).status == 200
+
+
+async def test_what_was_asked_for_one_by_one_is_told_at_userinfo_alone(world):
+    claims = json.dumps({"userinfo": {"email": None}})
+    asked = {"scope": "openid", "claims": claims}
+    tokens = await told(world, world.issuer, API, **asked)
+    answer = parsed(await world.userinfo(tokens["access_token"]))
+    assert answer["email"] == "kilgore@kilgore.trout"
+    elsewhere = await told(world, API, **asked)
+    assert "email" not in await world.claims(elsewhere["access_token"])
 
 
 async def test_introspection_tells_whom_a_token_is_for(world):

@@ -13,7 +13,7 @@ import attrs
 from ...errors import AccessDenied, InvalidGrant, InvalidRequest
 from ...oauth2.grant_types import IMPLICIT
 from ...oauth2.response_types import CODE, ID_TOKEN, TOKEN
-from ...storage import AuthCode, AuthRequest, Storage
+from ...storage import AuthCode, AuthRequest, Storage, metadata_of
 from ..audit import Audit
 from ..policy import Policy
 from ..tokens.authorization import Authorization, family_of
@@ -39,7 +39,10 @@ class FrontChannel:
         *login* is what the code stands for, or would.  Raises a refusal.
         """
         request = flow.request
-        if flow.extras.dpop_jkt and TOKEN in request.response_types:
+        for_a_key = (
+            flow.extras.dpop_jkt or metadata_of(flow.client).dpop_bound_access_tokens
+        )
+        if for_a_key and TOKEN in request.response_types:
             # RFC 9449 section 5: at the token endpoint the key is proved.
             raise InvalidRequest("An access token for a key does not go by a browser.")
         authorization = Authorization(

@@ -89,8 +89,9 @@ class RefreshTokenGrant(Grant):
             self._check(record, client)
             if superseded(record, session):
                 raise InvalidGrant(_WRONG)
-            extras = self.policy.resources.narrowed(extras, form)
-            before = _authorization(record, client, form, extras, sender)
+            # For this answer only: the token stays good for all that was granted.
+            asked = self.policy.resources.narrowed(extras, form)
+            before = _authorization(record, client, form, asked, sender)
             standing = self.refresh_tokens.standing(record, secret)
             if standing == "stolen":
                 await self._revoke(record)
@@ -118,7 +119,7 @@ class RefreshTokenGrant(Grant):
                 allowed,
                 claims=record.claims,
                 refresh_token=wire(record),
-                extras=fresh,
+                extras=self.policy.resources.narrowed(fresh, form),
             )
         raise InvalidGrant(_WRONG)
 

@@ -166,6 +166,8 @@ class TokenIssuer:
         payload = self.resources.claims(authorization, common, self.lifetime)
         kept = attrs.evolve(authorization, scopes=self.resources.scopes(authorization))
         user = claims.about_the_user(kept)
+        if self.url in authorization.extras.resources:
+            user |= claims.asked_for(authorization, "userinfo")
         bound = _confirmation(authorization)
         return await self._sign(kept, payload, user, bound, ACCESS_TOKEN_TYPE)
 
