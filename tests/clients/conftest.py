@@ -38,6 +38,7 @@ GRANT_TYPES = [
     "urn:ietf:params:oauth:grant-type:token-exchange",
 ]
 SCOPES = "openid email profile groups offline_access"
+RESOURCE = "https://api.example.com/"
 
 
 @attrs.frozen
@@ -53,6 +54,7 @@ class Provider:
     password: str = PASSWORD
     exchange_connector: str = "upstream"
     scopes: str = SCOPES
+    resource: str = RESOURCE
     key: dict[str, object] | None = None  # a private JWK, instead of the secret
 
     def log_in(self, url: str) -> str:

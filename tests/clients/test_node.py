@@ -113,3 +113,29 @@ def test_an_app_asks_for_single_claims(run_app, serve_provider, script, compat):
     assert "email" not in learnt["userinfo"]
     assert learnt["refused"] == "unmet_authentication_requirements"
     assert learnt["somebody"] == "login_required"
+
+
+@pytest.mark.parametrize("nonce", [False, True], ids=["", "nonce"])
+@pytest.mark.parametrize(
+    "script", ["proofs_openid_client.mjs", "proofs_oauth4webapi.mjs"]
+)
+def test_an_app_proves_its_key_and_names_its_api(
+    run_app, serve_provider, script, nonce
+):
+    native = {"id": "native", "name": "An app", "public": True}
+    provider = serve_provider(
+        oauth2={"dpop": {"requireNonce": nonce}},
+        staticClients=[native | {"redirectURIs": ["http://127.0.0.1:5555/callback"]}],
+        resources=[{"id": "https://api.example.com/", "name": "The API"}],
+    )
+    app = attrs.evolve(provider, client_id="native", client_secret="")
+    learnt = run_app(script, app, provider.log_in)
+    assert learnt["type"].lower() == "dpop"
+    assert learnt["userinfo"]["email"] == provider.email
+    api = learnt["accepted"]
+    assert (api["aud"], api["client_id"]) == (provider.resource, "native")
+    assert api["sub"] == learnt["claims"]["sub"]
+    assert len(api["cnf"]["jkt"]) == 43
+    assert learnt["stolen"] in ("invalid_grant", "OAUTH_JWT_CLAIM_COMPARISON_FAILED")
+    assert learnt.get("refused", "invalid_token") == "invalid_token"
+    assert set(learnt.get("nonces", [])) <= ({"use_dpop_nonce"} if nonce else set())
