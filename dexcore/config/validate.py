@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from ..oauth2.redirect_uris import is_unusable
 from .durations import format_duration
 from .findings import Findings, Path
 from .flags import Flags
@@ -232,6 +233,15 @@ def _connectors(config: Config, found: Findings) -> None:
 def _clients(config: Config, found: Findings) -> None:
     at: Path = ("staticClients",)
     _unique(at, "id", (each.id for each in config.static_clients), "a client", found)
+    for index, client in enumerate(config.static_clients):
+        for place, uri in enumerate(client.redirect_uris):
+            if is_unusable(uri):
+                found.error(
+                    (*at, index, "redirectURIs", place),
+                    f'nobody can be sent to "{uri}" with a code',
+                    "Write an https address, or a scheme of the application's own, "
+                    "without what follows #.",
+                )
 
 
 def _passwords(config: Config, found: Findings) -> None:

@@ -10,7 +10,14 @@ import re
 from collections.abc import Collection, Mapping
 from urllib.parse import unquote_plus, urlencode
 
-__all__ = ["DEVICE_CALLBACK", "OOB", "add_fragment", "add_parameters", "is_registered"]
+__all__ = [
+    "DEVICE_CALLBACK",
+    "OOB",
+    "add_fragment",
+    "add_parameters",
+    "is_registered",
+    "is_unusable",
+]
 
 #: The code is shown on a page, for the end user to copy.
 OOB = "urn:ietf:wg:oauth:2.0:oob"
@@ -25,6 +32,20 @@ _LOOPBACK = re.compile(
     r"(?P<rest>(?:/[A-Za-z0-9._~!$&'()*+,;=:@/%-]*)?"
     r"(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)?)"
 )
+
+
+# Browsers would run or open what stands there.
+_SCHEMES = ("javascript", "data", "vbscript", "file", "blob", "about")
+
+
+def is_unusable(uri: str) -> bool:
+    """Say whether nobody may ever be sent to *uri*, registered or not.
+
+    RFC 6749 section 3.1.2: it has a fragment; or its scheme does something else than to
+    call an application.
+    """
+    scheme = uri.partition(":")[0]
+    return "#" in uri or scheme.lower() in _SCHEMES
 
 
 def is_registered(
@@ -43,7 +64,7 @@ def is_registered(
     any port (RFC 8252 section 7.3).
     """
     if uri in registered:
-        return bool(uri)
+        return bool(uri) and not is_unusable(uri)
     if not public:
         return False
     if registered:

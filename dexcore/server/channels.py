@@ -21,6 +21,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from ..errors import (
+    InvalidRequest,
     OAuthError,
     PageRefusal,
     Refusal,
@@ -35,6 +36,7 @@ from ..errors import (
 from ..oauth2.forms import parse_form, parse_query
 from ..oauth2.redirect_uris import add_fragment, add_parameters
 from ..oauth2.response_modes import FORM_POST, FRAGMENT, QUERY
+from ..oauth2.words import quote
 from .middleware import REQUEST_ID, hung_up
 from .pages import Pages
 
@@ -127,10 +129,18 @@ async def read_form(request: web.Request, limit: int = FORM_LIMIT) -> Mapping[st
 
 
 async def read_parameters(request: web.Request) -> Mapping[str, str]:
-    """Return the parameters of a query, or of a form (OpenID Connect Core 3.1.2.1)."""
-    if request.method == "POST":
-        return {**read_query(request), **await read_form(request)}
-    return read_query(request)
+    """Return the parameters of a query, or of a form (OpenID Connect Core 3.1.2.1).
+
+    One that is in both is there twice (RFC 6749 section 3.1).
+    """
+    query = read_query(request)
+    if request.method != "POST":
+        return query
+    form = await read_form(request)
+    for name in form:
+        if name in query:
+            raise InvalidRequest(f"The parameter {quote(name)} comes more than once.")
+    return {**query, **form}
 
 
 def read_query(request: web.Request) -> Mapping[str, str]:

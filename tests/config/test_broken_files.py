@@ -659,6 +659,20 @@ CLIENTS = [
         "secretEnv: VARIABLE",
     ),
     Case(
+        "client-whose-redirect-uri-has-a-fragment",
+        "staticClients:\n- {id: a, secret: s, name: App, redirectURIs: "
+        "[▶'https://a.example/#/cb']}\n",
+        "nobody can be sent to",
+        "without what follows #",
+    ),
+    Case(
+        "client-whose-redirect-uri-is-a-script",
+        "staticClients:\n- {id: a, secret: s, name: App, redirectURIs: "
+        "['https://a.example/', ▶'JavaScript:alert(1)']}\n",
+        "nobody can be sent to",
+        "https address",
+    ),
+    Case(
         "client-with-secret-and-secretenv",
         "staticClients:\n- {id: a, secret: s, secretEnv: ▶S, name: App}\n",
         "secret and secretEnv exclude each other",
@@ -1045,6 +1059,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_a_broken_file_names_the_place_the_fault_and_the_remedy(case: Case) -> None:
+    """T-REDIR-06, T-CA-01: what a client cannot be, it cannot be in the file."""
     before, _, after = case.marked.partition("▶")
     line = before.count("\n") + 1
     column = len(before) - before.rfind("\n")

@@ -71,6 +71,25 @@ def test_a_confidential_client_without_uris_has_none() -> None:
         assert not allowed(uri)
 
 
+@pytest.mark.parametrize("public", [False, True])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://app.example/cb#",
+        "https://app.example/#/cb",
+        "com.example.app:/cb#x",
+        "javascript:alert(1)",
+        "JavaScript:alert(1)//https://app.example/",
+        "data:text/html,x",
+        "vbscript:x",
+        "file:///etc/passwd",
+    ],
+)
+def test_nobody_is_sent_where_no_application_is(uri: str, public: bool) -> None:
+    """T-REDIR-06: also if a client has been stored with it."""
+    assert not allowed(uri, uri, public=public)
+
+
 # — Public clients that have registered nothing ----------------------------------------
 
 
