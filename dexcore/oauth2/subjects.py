@@ -47,9 +47,11 @@ def decode_refresh(wire: str) -> tuple[str, str]:
     out; whether it counts is not decided here.
     """
     try:
-        return _decode_pair(wire)
+        found = _decode_pair(wire)
     except ValueError:
         return wire, ""
+    # A token has one spelling; a message may also repeat its fields, or have others.
+    return found if _encode_pair(*found) == wire else (wire, "")
 
 
 def encode_session_cookie(session_id: str, secret: str) -> str:
