@@ -24,6 +24,7 @@ from .model import (
     Sessions,
     StaticClient,
     StaticPassword,
+    SubjectOptions,
     Telemetry,
     Web,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Sessions",
     "StaticClient",
     "StaticPassword",
+    "SubjectOptions",
     "Telemetry",
     "Web",
     "load",

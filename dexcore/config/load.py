@@ -35,6 +35,7 @@ from .model import (
 )
 from .problems import ConfigProblems, Position, Problem, errors_of, problem
 from .static import Reporter, client_of, password_of
+from .subjects import with_salt
 from .validate import response_type, validate
 
 #: dex's themes that are other names of ours.
@@ -124,9 +125,12 @@ def reads(
     _listed(root, "signup")
     if flags.expand_env:
         problems += _expand(root, environ)
+    _read_strictly(root, "subjects")
     structurer = _structurer(environ)
     config = structurer.make(root, Config)
     found = Findings(root, [*problems, *structurer.problems], structurer.broken)
+    subjects = with_salt(config.subjects, environ, found)
+    config = attrs.evolve(config, subjects=subjects)
     validate(config, flags, found)
     return Reading(_complete(config, flags, found), found, flags)
 

@@ -388,6 +388,28 @@ class Resource:
 
 
 @attrs.frozen
+class SubjectOptions:
+    """``subjects``."""
+
+    default: str = option(
+        "dex",
+        choices=("dex", "plain", "claim:email", "pairwise", "hashed"),
+        help="The sub of clients that do not say: dex, plain, claim:<name>, pairwise, "
+        "hashed.",
+    )
+    previous: tuple[str, ...] = option(
+        (), help="What default was before; still understood where a client names one."
+    )
+    salt: str = option(
+        "",
+        secret=True,
+        help="What pairwise and hashed ones depend on; never change it; without it a "
+        "secret of the storage.",
+    )
+    salt_env: str = option("", help="The environment variable with it.")
+
+
+@attrs.frozen
 class StaticClient:
     """One entry of ``staticClients``, as the file writes it."""
 
@@ -496,6 +518,9 @@ class Config:
     static_clients: tuple[Client, ...] = option((), help="The clients of this file.")
     resources: tuple[Resource, ...] = option(
         (), help="Ours: the APIs that tokens can be for (RFC 8707)."
+    )
+    subjects: SubjectOptions = option(
+        SubjectOptions(), help="Ours: as whom clients know an end user."
     )
     enable_password_db: bool = option(
         False,

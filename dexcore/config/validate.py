@@ -24,6 +24,7 @@ from .model import (
 )
 from .problems import suggest
 from .resources import check_resources
+from .subjects import check_subjects
 
 _LEVEL = re.compile(r"^(DEBUG|INFO|WARN|ERROR)([+-][0-9]+)?$", re.IGNORECASE)
 # Front-Channel Logout section 2; nothing that would end the policy it is put into.
@@ -49,6 +50,7 @@ def validate(config: Config, flags: Flags, found: Findings) -> None:
         _signup,
         check_resources,
         check_jwt_bearer,
+        check_subjects,
     ):
         rule(config, found)
     _sessions(config, found)

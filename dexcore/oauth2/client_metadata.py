@@ -76,6 +76,31 @@ class ClientMetadata:
         key="dpop_bound_access_tokens",
         help="Whether it gets tokens only with a proof of its key (RFC 9449).",
     )
+    subject_type: str = option(
+        "",
+        key="subject_type",
+        choices=("public", "pairwise"),
+        help="pairwise: what it calls a user, no other client does; empty: subject.",
+    )
+    sector_identifier_uri: str = option(
+        "",
+        key="sector_identifier_uri",
+        help="Its host names the sector whose clients share pairwise subjects; empty: "
+        "the host of its redirect URIs.",
+    )
+    subject: str = option(
+        "",
+        key="subject",
+        choices=("dex", "plain", "claim:email", "pairwise", "hashed"),
+        help="Ours: dex, plain, claim:<name>, pairwise or hashed; empty: "
+        "subjects.default.",
+    )
+    previous_subjects: tuple[str, ...] = option(
+        (),
+        key="previous_subjects",
+        help="Ours: what subject was before; still understood where a client names a "
+        "user.",
+    )
 
 
 #: A client of which nothing more is known.

@@ -27,7 +27,8 @@ class Extras:
     ``ui_locales``: in the client's order of preference.  ``resources``: RFC 8707.
     ``dpop_jkt``: the thumbprint of the key that tokens are bound to (RFC 9449).
     ``acr`` and ``amr``: what the login was, if somebody asked.  ``user``: further
-    claims about the end user, under their standard names.
+    claims about the end user, under their standard names.  ``subject``: the ``sub`` of
+    all tokens that come of the login, if it is not dex's.
     """
 
     response_mode: str = ""
@@ -41,6 +42,7 @@ class Extras:
     acr: str = ""
     amr: tuple[str, ...] = ()
     user: Mapping[str, Any] = _NOTHING
+    subject: str = ""
 
     @property
     def sealed(self) -> bool:

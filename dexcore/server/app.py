@@ -276,10 +276,18 @@ def _authorization(
         parts.now,
         hints_of(parts),
         policy.resources,
+        parts.subjects,
         config.oauth2.require_pushed_authorization_requests,
     )
     remember = config.sessions and config.sessions.remember_me_checked_by_default
-    logins = Logins(parts.connectors, policy, parts.audit, parts.now, bool(remember))
+    logins = Logins(
+        parts.connectors,
+        policy,
+        parts.subjects,
+        parts.audit,
+        parts.now,
+        bool(remember),
+    )
     signup = bool(parts.signups)
     steps: tuple[Step, ...] = (
         *((sso.reuse(parts, policy),) if sso else ()),

@@ -22,6 +22,7 @@ from ..oauth2.prompts import PROMPTS
 from ..oauth2.response_modes import MODES
 from ..oauth2.response_types import CODE, possible
 from ..oauth2.scopes import SCOPES
+from ..oauth2.subject_types import REGISTERED
 from ..oauth2.user_claims import FURTHER
 from ..signer import JWKS_MAX_AGE, Signer
 from .urls import Issuer
@@ -81,7 +82,7 @@ class Discovery:
             **self._assertions(),
             **self._grants(),
             **self._responses(),
-            "subject_types_supported": ["public"],
+            "subject_types_supported": list(REGISTERED),
             "id_token_signing_alg_values_supported": list(self.signer.algorithms),
             "code_challenge_methods_supported": list(self.challenge_methods),
             "scopes_supported": list(SCOPES),

@@ -16,8 +16,9 @@ from .channels import answer_json, read_form
 from .clients import Clients
 from .sessions.bound import TokenSessions
 from .tokens.access import AccessTokens
-from .tokens.refresh import RefreshTokens
+from .tokens.refresh import RefreshTokens, extras_of
 from .tokens.resources import Resources, is_for_resources
+from .tokens.subjects import subject_of
 
 _INACTIVE = {"active": False}
 _EXT = (
@@ -107,6 +108,7 @@ class IntrospectionEndpoint:
         refresh_id, secret = subjects.decode_refresh(token)
         try:
             record = await self.storage.refresh_tokens.get(refresh_id)
+            extras = await extras_of(self.storage, refresh_id)
         except NotFound:
             return _INACTIVE
         refresh_tokens = self.refresh_tokens
@@ -127,7 +129,7 @@ class IntrospectionEndpoint:
         return {
             "active": True,
             "client_id": record.client_id,
-            "sub": subjects.encode_subject(claims.user_id, record.connector_id),
+            "sub": subject_of(claims.user_id, record.connector_id, extras),
             **expiry,
             "iat": issued,
             "nbf": issued,

@@ -27,8 +27,9 @@ from .client_keys import ClientKeys
 from .clients import Clients
 from .connectors import Connectors
 from .pages import Pages
-from .sealing import shared_key
+from .sealing import derive, shared_key
 from .tokens.revocations import Revocations
+from .tokens.subjects import Subjects
 from .trusted_issuers import TrustedIssuers
 from .urls import Issuer
 
@@ -52,6 +53,7 @@ class Parts:
     pages: Pages
     passwords: Passwords
     revocations: Revocations
+    subjects: Subjects
     extensions: Extensions
     signups: tuple[Signup, ...]
     secret: bytes
@@ -100,6 +102,7 @@ async def open_parts(
     stack.push_async_callback(client_keys.close)
     trusted_issuers = TrustedIssuers.of(config.oauth2.jwt_bearer.trusted_issuers)
     stack.push_async_callback(trusted_issuers.close)
+    secret = await shared_key(storage, "server", now())
     strict = config.compat == "strict"
     assertions = ClientAssertions.of(client_keys, storage, issuer, now, strict=strict)
     return Parts(
@@ -114,9 +117,10 @@ async def open_parts(
         pages=pages,
         passwords=passwords,
         revocations=revocations,
+        subjects=Subjects.of_options(config.subjects, derive(secret, "subjects")),
         extensions=extensions,
         signups=signups,
-        secret=await shared_key(storage, "server", now()),
+        secret=secret,
         audit=Audit(),
         now=now,
     )

@@ -48,6 +48,7 @@ class SessionParts:
             self.sharing,
             parts.connectors,
             policy,
+            parts.subjects,
             parts.config.oauth2.always_show_login_screen,
             parts.audit,
             parts.now,
@@ -96,7 +97,7 @@ def session_parts(
         options.private_backchannel,
         parts.now,
     )
-    ending = Ending(parts.storage, refresh_tokens, notices, parts.audit)
+    ending = Ending(parts.storage, refresh_tokens, parts.subjects, notices, parts.audit)
     forms = SessionForms(
         derive(parts.secret, "session forms"),
         Csrf(derive(parts.secret, "forms"), parts.issuer),
@@ -123,6 +124,7 @@ def session_parts(
             ending,
             forms,
             hints_of(parts),
+            parts.subjects,
             parts.clients,
             UpstreamLogout(parts.connectors, sealer, parts.issuer, parts.now),
             Parking(parts.storage, strangers, parts.now),

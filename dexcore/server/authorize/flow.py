@@ -98,13 +98,14 @@ class Flow:
         """Whether no page may be shown (``prompt=none``)."""
         return self.request.prompt == "none"
 
-    def expects(self, subject: str) -> bool:
-        """Return whether the client will take *subject* for its end user.
+    def expects(self, known: tuple[str, ...]) -> bool:
+        """Return whether the client will take for its end user who is *known* as this.
 
-        OpenID Connect Core sections 3.1.2.1 (``id_token_hint``) and 5.5.1 (``sub``).
+        The first is the one that tokens will say.  OpenID Connect Core sections 3.1.2.1
+        (``id_token_hint``) and 5.5.1 (``sub``).
         """
-        return self.hint in ("", subject) and claims_parameter.fits_subject(
-            self.extras.claims, subject
+        return self.hint in ("", *known) and claims_parameter.fits_subject(
+            self.extras.claims, known[0]
         )
 
     async def forget_extras(self, collections: Collections) -> None:

@@ -42,7 +42,6 @@ from ...errors import (
 from ...oauth2 import claims_parameter
 from ...oauth2 import scopes as oauth2_scopes
 from ...oauth2.authentication import INTEGRATED, PASSWORD, told_acr
-from ...oauth2.subjects import encode_subject
 from ..audit import Audit
 from ..channels import read_form, read_query, see_other
 from ..connectors import Connectors, OpenConnector, guarded
@@ -51,6 +50,7 @@ from ..identity import claims_of, told_by, wants_groups
 from ..middleware import ADDRESS
 from ..pages import Pages
 from ..policy import NotAllowed, Policy
+from ..tokens.subjects import NoSubject, Subjects
 from ..urls import Issuer
 from .flow import Flow, Flows, Passed, Step, StepRoute
 from .told import settled
@@ -69,6 +69,7 @@ class Logins:
 
     connectors: Connectors
     policy: Policy
+    subjects: Subjects
     audit: Audit
     now: Callable[[], datetime]
     remember: bool = False
@@ -97,15 +98,21 @@ class Logins:
         """Return the flow with its end user, who has logged in by *method* (RFC 8176).
 
         Whatever an earlier login had proved beside the password is forgotten.  Raises
-        ``LoginRequired`` if the client expects somebody else, and
-        ``UnmetAuthenticationRequirements`` if it insists on another kind of login.
+        ``LoginRequired`` if the client expects somebody else, ``AccessDenied`` if it
+        cannot know them, and ``UnmetAuthenticationRequirements`` if it insists on
+        another kind of login.
         """
-        subject = encode_subject(identity.user_id, flow.request.connector_id)
-        if not flow.expects(subject):
+        claims, connector_id = claims_of(identity), flow.request.connector_id
+        try:
+            known = self.subjects.known(flow.client, claims, connector_id)
+        except NoSubject as unfit:
+            self.refused(flow, str(unfit), user_id=identity.user_id)
+            raise AccessDenied(str(unfit)) from None
+        if not flow.expects(known):
             self.refused(flow, "Not the expected user.", user_id=identity.user_id)
             raise LoginRequired(
                 "Somebody else has logged in than id_token_hint names."
-                if flow.hint not in ("", subject)
+                if flow.hint not in ("", *known)
                 else "Somebody else has logged in than the claims parameter names."
             )
         told = told_by(identity, (method,) if method else ())
@@ -118,7 +125,7 @@ class Logins:
         request = attrs.evolve(
             flow.request,
             logged_in=True,
-            claims=claims_of(identity),
+            claims=claims,
             connector_data=identity.connector_data,
             auth_time=self.now(),
             mfa_validated=False,
@@ -133,9 +140,13 @@ class Logins:
             email=identity.email + ("" if identity.email_verified else " (unverified)"),
             groups=identity.groups,
         )
+        flow = settled(flow, told)
         return attrs.evolve(
-            settled(flow, told),
+            flow,
             request=request,
+            extras=self.subjects.settled(
+                flow.client, claims, connector_id, flow.extras
+            ),
             consented=False,
             fresh=True,
             remember=self.remember if remember is None else remember,

@@ -44,6 +44,7 @@ from ..channels import REPLY_TO, ReplyTo
 from ..clients import Clients
 from ..hints import IdTokenHints
 from ..tokens.resources import Resources
+from ..tokens.subjects import Subjects
 from ..urls import Issuer
 from .flow import Flow
 
@@ -71,6 +72,7 @@ class AuthorizationRequests:
     now: Callable[[], datetime]
     hints: IdTokenHints
     resources: Resources
+    subjects: Subjects
     require_pushed: bool = False
 
     async def receive(
@@ -146,7 +148,7 @@ class AuthorizationRequests:
         return Flow(
             request,
             client,
-            hint=self.hints.read(id_token_hint).subject if id_token_hint else "",
+            hint=self._expected(client, id_token_hint) if id_token_hint else "",
             login_hint=login_hint if len(login_hint) <= _LONGEST_LOGIN_HINT else "",
             extras=_extras(
                 extras
@@ -164,6 +166,16 @@ class AuthorizationRequests:
         if flow.login_hint:
             found["login_hint"] = flow.login_hint
         return found | _parameters_of(flow.extras)
+
+    def _expected(self, client: Client, token: str) -> str:
+        """Return what the hint calls the user that *client* expects."""
+        hint = self.hints.read(token)
+        if hint.client_id not in ("", client.id) and not self.subjects.is_shared(
+            client
+        ):
+            # Core section 8.1: it must not learn whether both mean the same person.
+            raise InvalidRequest("id_token_hint was issued to another client.")
+        return hint.subject
 
     def _check_way(self, metadata: ClientMetadata, how: Extras) -> None:
         """Refuse a request that came another way than the client has to take."""

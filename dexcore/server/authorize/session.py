@@ -24,6 +24,7 @@ from ..policy import Policy
 from ..sessions.ending import Ending
 from ..sessions.sessions import Found, LoggedIn, Sessions, same_user
 from ..sessions.sharing import Sharing
+from ..tokens.subjects import NoSubject, Subjects
 from .flow import Flow, Passed, Step, remember_cookie
 from .told import settled
 
@@ -36,6 +37,7 @@ class ReuseSession(Step):
     sharing: Sharing
     connectors: Connectors
     policy: Policy
+    subjects: Subjects
     always_show: bool
     audit: Audit
     now: Callable[[], datetime]
@@ -77,7 +79,13 @@ class ReuseSession(Step):
             auth_time=found.session.created_at,
             mfa_validated=False,
         )
-        return settled(attrs.evolve(flow, request=request), told)
+        flow = settled(attrs.evolve(flow, request=request), told)
+        return attrs.evolve(
+            flow,
+            extras=self.subjects.settled(
+                flow.client, request.claims, request.connector_id, flow.extras
+            ),
+        )
 
     async def _may_have(self, flow: Flow, found: Found) -> bool:
         """Return whether the client may know the session's user at all."""
@@ -85,7 +93,7 @@ class ReuseSession(Step):
         listed = await self.connectors.listed()
         grant_type = self.policy.grant_type(flow.request)
         return (
-            flow.expects(found.subject)
+            self._is_meant(flow, found)
             and flow.request.connector_id in ("", connector_id)
             and any(
                 each.id == connector_id
@@ -95,6 +103,15 @@ class ReuseSession(Step):
             and self._can_refresh(flow, found)
             and await self.sharing.reaches(found.session, flow.client)
         )
+
+    def _is_meant(self, flow: Flow, found: Found) -> bool:
+        """Return whether the client can know the user, and expects no other."""
+        claims, connector_id = found.user.claims, found.session.connector_id
+        try:
+            known = self.subjects.known(flow.client, claims, connector_id)
+        except NoSubject:
+            return False
+        return flow.expects(known)
 
     def _can_refresh(self, flow: Flow, found: Found) -> bool:
         """Return whether a refresh token could be kept up without another login.

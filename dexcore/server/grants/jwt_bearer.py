@@ -30,6 +30,7 @@ from ...storage import ZERO_TIME, Claims, Client, Collections, Replay
 from ..audit import Audit, user
 from ..policy import Policy
 from ..tokens.authorization import Authorization
+from ..tokens.subjects import NoSubject, Subjects
 from ..trusted_issuers import Assertion, TrustedIssuers
 from .grant import Form, Grant, Sender, connector_named, required
 
@@ -52,6 +53,7 @@ class JwtBearerGrant(Grant):
 
     storage: Collections
     policy: Policy
+    subjects: Subjects
     issuers: TrustedIssuers
     audit: Audit
     url: str
@@ -72,14 +74,20 @@ class JwtBearerGrant(Grant):
         assertion = await self.issuers.verify(token, issuer)
         said = assertion.claims
         expiry = self._check(assertion, client)
+        claims = _about_the_user(said, issuer)
+        extras = self._extras(form, said, client)
+        try:
+            extras = self.subjects.settled(client, claims, issuer.connector_id, extras)
+        except NoSubject as unfit:
+            raise InvalidGrant(str(unfit)) from None
         authorization = await self.allowed(
             Authorization(
                 client=client,
-                claims=_about_the_user(said, issuer),
+                claims=claims,
                 scopes=_scopes(form, said),
                 connector_id=issuer.connector_id,
                 auth_time=_auth_time(said),
-                extras=self._extras(form, said, client),
+                extras=extras,
                 jkt=sender.jkt,
             ),
             self.storage,

@@ -26,7 +26,7 @@ from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.grant_types import PASSWORD
 from ...oauth2.ids import new_id
 from ...oauth2.words import quote_all
-from ...storage import AuthCode, Client, Collections, Storage
+from ...storage import AuthCode, Claims, Client, Collections, Storage
 from ..audit import Audit, user
 from ..clients import Clients
 from ..connectors import Connectors, OpenConnector, guarded
@@ -35,6 +35,7 @@ from ..identity import claims_of, user_told, wanted
 from ..policy import Policy
 from ..tokens.authorization import Authorization
 from ..tokens.refresh import keep
+from ..tokens.subjects import NoSubject, Subjects
 from .grant import (
     Form,
     Grant,
@@ -57,6 +58,7 @@ class PasswordGrant(Grant):
     clients: Clients
     connectors: Connectors
     policy: Policy
+    subjects: Subjects
     guard: Guard
     audit: Audit
     connector_id: str
@@ -75,19 +77,28 @@ class PasswordGrant(Grant):
         identity = await self._checked(
             opened, wanted(asked), client, sender.address, username, password
         )
+        claims = claims_of(identity)
         extras = attrs.evolve(extras, user=user_told(identity, asked, NO_EXTRAS))
+        extras = self._settled(client, claims, extras)
         login = AuthCode(
-            id=new_id(),
+            id=new_id(supplemented=extras != NO_EXTRAS),
             client_id=client.id,
             nonce=form.get("nonce", ""),
             scopes=asked,
             connector_id=self.connector_id,
             connector_data=identity.connector_data,
-            claims=claims_of(identity),
+            claims=claims,
         )
         if scopes.OFFLINE_ACCESS not in asked:
             return authorization_for(login, client, extras=extras, jkt=sender.jkt)
         return await self._with_refresh_token(login, client, extras, sender)
+
+    def _settled(self, client: Client, claims: Claims, extras: Extras) -> Extras:
+        try:
+            return self.subjects.settled(client, claims, self.connector_id, extras)
+        except NoSubject as unfit:
+            self._refused(client, str(unfit), claims.username)
+            raise InvalidGrant(str(unfit)) from None
 
     async def _scopes(self, form: Form, client: Client) -> tuple[str, ...]:
         """Return what is asked for; clients of dex know ``invalid_request`` here."""

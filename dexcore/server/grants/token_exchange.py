@@ -14,15 +14,16 @@ from ...errors import (
     RequestNotSupported,
 )
 from ...oauth2 import scopes
-from ...oauth2.extras import NO_EXTRAS
+from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.grant_types import TOKEN_EXCHANGE
-from ...storage import Client
+from ...storage import Claims, Client
 from ..audit import Audit, user
 from ..connectors import OpenConnector, guarded
 from ..identity import claims_of, user_told
 from ..policy import Policy
 from ..tokens.authorization import Authorization
 from ..tokens.issuer import TOKEN_TYPE
+from ..tokens.subjects import NoSubject, Subjects
 from .grant import Form, Grant, Sender, connector_named
 
 _ACCESS_TOKEN, _ID_TOKEN = TOKEN_TYPE + "access_token", TOKEN_TYPE + "id_token"
@@ -43,6 +44,7 @@ class TokenExchangeGrant(Grant):
     grant_type: ClassVar = TOKEN_EXCHANGE
 
     policy: Policy
+    subjects: Subjects
     audit: Audit
     strict: bool
 
@@ -63,10 +65,12 @@ class TokenExchangeGrant(Grant):
         if extras.resources and wanted == _ID_TOKEN:
             raise InvalidTarget("An ID token is for the client alone.")
         identity = await self._identity(opened, form, client)
+        claims = claims_of(identity)
+        extras = self._settled(opened, client, claims, extras)
         asked = _scopes(form.get("scope", ""))
         return Authorization(
             client=client,
-            claims=claims_of(identity),
+            claims=claims,
             scopes=asked,
             connector_id=opened.record.id,
             only=_ISSUED[wanted],
@@ -94,12 +98,25 @@ class TokenExchangeGrant(Grant):
             identity = await guarded(opened, call)
         except AccessDenied as refusal:
             reason = refusal.description or "The subject_token is not accepted."
-            self._note("login refused", client, opened, reason=reason)
-            if self.strict:
-                raise InvalidRequest(reason) from None
-            raise AccessDenied(reason, status=401) from None
+            raise self._refusal(reason, client, opened) from None
         self._note("login successful", client, opened, **user(claims_of(identity)))
         return identity
+
+    def _settled(
+        self, opened: OpenConnector, client: Client, claims: Claims, extras: Extras
+    ) -> Extras:
+        try:
+            return self.subjects.settled(client, claims, opened.record.id, extras)
+        except NoSubject as unfit:
+            raise self._refusal(str(unfit), client, opened) from None
+
+    def _refusal(
+        self, reason: str, client: Client, opened: OpenConnector
+    ) -> InvalidRequest | AccessDenied:
+        self._note("login refused", client, opened, reason=reason)
+        if self.strict:
+            return InvalidRequest(reason)
+        return AccessDenied(reason, status=401)
 
     def _note(
         self, event: str, client: Client, opened: OpenConnector, **fields: object

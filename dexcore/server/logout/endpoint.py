@@ -17,9 +17,9 @@ import orjson
 
 from aiohttp import hdrs, web
 
-from ...errors import InvalidRequest, MethodNotAllowed, WrongRequest
+from ...errors import InvalidRequest, MethodNotAllowed, NotFound, WrongRequest
 from ...oauth2.redirect_uris import add_parameters
-from ...storage import AuthSession
+from ...storage import AuthSession, Client
 from ..channels import Handler, read_form, read_query, see_other
 from ..clients import Clients
 from ..csrf import FIELD
@@ -30,6 +30,7 @@ from ..sealing import Sealer
 from ..sessions.ending import Ending
 from ..sessions.forms import SessionForms
 from ..sessions.sessions import Found, Sessions
+from ..tokens.subjects import NoSubject, Subjects
 from ..urls import Issuer
 from .target import Target, checked
 from .upstream import CALLBACK, UpstreamLogout
@@ -54,6 +55,7 @@ class LogoutEndpoint:
     ending: Ending
     forms: SessionForms
     hints: IdTokenHints
+    subjects: Subjects
     clients: Clients
     upstream: UpstreamLogout
     parking: Parking
@@ -78,7 +80,7 @@ class LogoutEndpoint:
         target = await self._target(params, hint)
         if found is None:
             return self._leave(request, target, logged_out=False)
-        if not _is_meant(params, hint, found):
+        if hint is None or not await self._is_meant(params, hint, found):
             return self._ask(request, target, found)
         return await self._end(request, target, found)
 
@@ -153,6 +155,30 @@ class LogoutEndpoint:
             ),
             self.clients,
         )
+
+    async def _is_meant(
+        self, params: Mapping[str, str], hint: IdTokenHint, found: Found
+    ) -> bool:
+        """Return whether the request is sure to mean this session (sections 2, 4)."""
+        session, claims = found.session, found.user.claims
+        if hint.session_id not in ("", session.id):
+            return False
+        client = await self._issued_to(hint)
+        try:
+            known = self.subjects.known(client, claims, session.connector_id)
+        except NoSubject:
+            return False
+        names = (*known, session.id, claims.email, claims.preferred_username)
+        return hint.subject in known and (
+            params.get("logout_hint", "") in ("", claims.username, *names)
+        )
+
+    async def _issued_to(self, hint: IdTokenHint) -> Client:
+        """Return whose word for its user the hint is."""
+        try:
+            return await self.clients.get(hint.client_id)
+        except NotFound:
+            return Client(hint.client_id)
 
     # — the end user's word ------------------------------------------------------------
 
@@ -231,16 +257,3 @@ class LogoutEndpoint:
         if away is not None:
             return away
         return self.pages.render("logout.html", request.path, logged_out=logged_out)
-
-
-def _is_meant(
-    params: Mapping[str, str], hint: IdTokenHint | None, found: Found
-) -> bool:
-    """Return whether the request is sure to mean this session (sections 2 and 4)."""
-    if hint is None or hint.subject != found.subject:
-        return False
-    if hint.session_id not in ("", found.session.id):
-        return False
-    claims = found.user.claims
-    names = (found.subject, found.session.id, claims.email, claims.preferred_username)
-    return params.get("logout_hint", "") in ("", claims.username, *names)

@@ -19,7 +19,6 @@ import orjson
 
 from ...errors import UpstreamError, UpstreamUnavailable
 from ...http import HttpClient
-from ...oauth2.subjects import encode_subject
 from ...signer import Signer
 from ...storage import AuthSession, Client
 
@@ -64,8 +63,11 @@ class BackChannel:
     )
     _clients: dict[bool, HttpClient] = attrs.field(factory=dict, init=False)
 
-    def announce(self, session: AuthSession, client: Client) -> None:
-        """Tell *client*, if it wants to hear of it, that *session* has ended."""
+    def announce(self, session: AuthSession, client: Client, subject: str) -> None:
+        """Tell *client*, if it wants to hear of it, that *session* has ended.
+
+        *subject* is what it calls the user; ``""`` if that is not certain.
+        """
         uri = client.backchannel_logout_uri
         if not uri:
             return
@@ -76,7 +78,7 @@ class BackChannel:
         if len(self._tasks) >= MOST:
             log.error("logout not announced: too many wait", extra={"fields": fields})
             return
-        work = self._deliver(session, client)
+        work = self._deliver(session, client, subject)
         task = asyncio.get_running_loop().create_task(work, name="announce logout")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -91,10 +93,12 @@ class BackChannel:
         for client in self._clients.values():
             await client.close()
 
-    async def _deliver(self, session: AuthSession, client: Client) -> None:
+    async def _deliver(
+        self, session: AuthSession, client: Client, subject: str
+    ) -> None:
         fields = {"client_id": client.id, "sid": session.id}
         try:
-            token = await self._token(session, client)
+            token = await self._token(session, client, subject)
             for pause in (*self.pauses, None):
                 async with self._slots:
                     why = await self._try(client, token)
@@ -132,12 +136,12 @@ class BackChannel:
             return str(error)
         return ""
 
-    async def _token(self, session: AuthSession, client: Client) -> str:
+    async def _token(self, session: AuthSession, client: Client, subject: str) -> str:
         """Return a logout token (section 2.4).  It must not have a nonce."""
         issued = int(self.now().timestamp())
         payload = {
             "iss": self.url,
-            "sub": encode_subject(session.user_id, session.connector_id),
+            **({"sub": subject} if subject else {}),
             "aud": client.id,
             "iat": issued,
             "exp": issued + LIFETIME,

@@ -7,9 +7,10 @@ import logging
 import attrs
 
 from ...errors import NotFound, StorageError
-from ...storage import AuthSession, Client, RefreshToken, Storage
+from ...storage import AuthSession, Claims, Client, RefreshToken, Storage
 from ..audit import Audit
 from ..tokens.refresh import RefreshTokens
+from ..tokens.subjects import Subjects
 from .backchannel import BackChannel
 from .sessions import forget_beside
 
@@ -25,6 +26,7 @@ class Ending:
 
     storage: Storage
     refresh_tokens: RefreshTokens
+    subjects: Subjects
     notices: BackChannel
     audit: Audit
 
@@ -70,11 +72,21 @@ class Ending:
         client = await self.storage.clients.find(client_id)
         if client is None:
             return
-        self.notices.announce(session, client)
+        self.notices.announce(session, client, await self._subject(session, client))
         if is_bound(client):
             record = await self._refresh_token(session, client_id, bound=True)
             if record is not None:
                 await self.refresh_tokens.revoke_family(record)
+
+    async def _subject(self, session: AuthSession, client: Client) -> str:
+        """Return what *client* calls the session's user, as far as that is certain."""
+        claims = Claims(user_id=session.user_id)
+        if self.subjects.needs_claims(client):
+            user = await self.storage.user_identities.find(
+                session.user_id, session.connector_id
+            )
+            claims = user.claims if user is not None else claims
+        return self.subjects.announced(client, claims, session.connector_id)
 
     async def _refresh_token(
         self, session: AuthSession, client_id: str, *, bound: bool

@@ -15,7 +15,6 @@ from aiohttp import hdrs, web
 from ...errors import AccessDenied, NotFound
 from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.ids import is_supplemented, new_id
-from ...oauth2.subjects import encode_subject
 from ...storage import (
     AuthSession,
     Claims,
@@ -47,11 +46,6 @@ class Found:
     user: UserIdentity
     offline: OfflineSessions | None = None
     told: Extras = NO_EXTRAS
-
-    @property
-    def subject(self) -> str:
-        """``sub`` of the user."""
-        return encode_subject(self.session.user_id, self.session.connector_id)
 
 
 @attrs.frozen

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import attrs
 
-from ...oauth2 import subjects, user_claims
+from ...oauth2 import user_claims
 from ...oauth2.scopes import EMAIL, FEDERATED_ID, GROUPS, PROFILE, SCOPES, audiences
 from ...storage import ZERO_TIME, Claims, Client
 from .authorization import Authorization
+from .subjects import subject_of
 
 log = logging.getLogger("dexcore.server")
 
@@ -39,9 +40,9 @@ def audience(authorization: Authorization) -> dict[str, Any]:
 
 
 def subject(authorization: Authorization) -> str:
-    """Return ``sub``: the user and the connector, as one opaque string."""
-    return subjects.encode_subject(
-        authorization.claims.user_id, authorization.connector_id
+    """Return ``sub``, as it was settled when the user logged in."""
+    return subject_of(
+        authorization.claims.user_id, authorization.connector_id, authorization.extras
     )
 
 
