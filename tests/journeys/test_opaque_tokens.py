@@ -125,7 +125,7 @@ async def test_the_id_of_a_refresh_token_is_no_refresh_token(make_world, interva
 
 
 async def dump(world):
-    """Return all that whoever reads the database can read, beside what is in the file."""
+    """Return all that whoever reads the database can read, beside the file."""
     names = Collections.__annotations__.keys() - {"clients", "connectors"}
     records = [await getattr(world.storage, name).list() for name in sorted(names)]
     return repr([[attrs.asdict(each) for each in kind] for kind in records])
