@@ -85,7 +85,8 @@ class Answer:
     @property
     def params(self):
         """What a redirect carries."""
-        return dict(parse_qsl(urlsplit(self.headers["Location"]).query))
+        parts = urlsplit(self.headers["Location"])
+        return dict(parse_qsl(parts.fragment or parts.query))
 
     @property
     def fields(self):

@@ -372,6 +372,71 @@ async def test_a_consent_is_taken_once_wherever_the_database_fails(
             assert (await house.exchange(again.params["code"])).status == 200
 
 
+async def test_a_hybrid_answer_comes_once_wherever_the_database_fails(
+    open_house, points, clock, broken_everywhere
+):
+    """Posted, too: how is kept beside the request, and forgotten with it."""
+    types = {"responseTypes": ["code", "id_token", "token"]}
+    house = await open_house(reached=points, now=clock, oauth2=types)
+    asked_for = {"response_type": "code token", "response_mode": "form_post"}
+
+    async def prepare():
+        browser = house.browser()
+        landed = await house.log_in(session=browser, **asked_for)
+        return browser, landed.headers["Location"]
+
+    async def act(asked):
+        browser, link = asked
+        return await house.post(link, session=browser, data={"approval": "approve"})
+
+    for point, asked, first, again in await broken_everywhere(prepare, act):
+        assert first.status == 503, point
+        assert "access_token" not in first.fields
+        # Committed, and the answer lost: the browser has to start again.
+        assert again.status == (400 if point == "unit:after" else 200), point
+        assert (await act(asked)).status == 400
+        if again.status == 200:
+            tokens = again.fields
+            assert (await house.exchange(tokens["code"])).status == 200
+            assert (await house.userinfo(tokens["access_token"])).status == 200
+            assert (await house.exchange(tokens["code"])).status == 400
+            assert (await house.userinfo(tokens["access_token"])).status == 401
+    assert await house.storage.supplements.list() == []
+
+
+async def test_tokens_by_the_browser_can_be_asked_for_again_where_the_database_fails(
+    open_house, points, clock, broken_everywhere, example
+):
+    house = await open_house(
+        reached=points,
+        now=clock,
+        oauth2={"responseTypes": ["id_token", "token"], "skipApprovalScreen": True},
+        sessions={"ssoSharedWithDefault": "all"},
+    )
+    asked_for = {"response_type": "id_token token"}
+    browsers = {}
+
+    async def prepare():
+        browser = house.browser()
+        form = await house.form(browser, **asked_for)
+        browsers[form] = browser
+        return form
+
+    async def act(form):
+        typed = {"login": "ann@example.com", "password": "password"}
+        return await house.post(form, session=browsers[form], data=typed)
+
+    for point, form, first, again in await broken_everywhere(prepare, act):
+        assert first.status == 503, point
+        assert again.status == 303, point
+        assert (await house.userinfo(again.params["access_token"])).status == 200
+        url = house.auth_url(prompt="none", **asked_for)
+        silent = await house.get(url, session=browsers[form])
+        told = example.claims(await house.keys(), silent.params["id_token"])
+        assert told["sid"], point
+    assert await house.storage.auth_codes.list() == []
+
+
 async def test_a_sign_up_can_be_repeated_wherever_the_database_fails(
     house, broken_everywhere
 ):
