@@ -6,7 +6,7 @@ import pytest
 
 from playwright.async_api import expect
 
-from dexcore.testing.browser import BrowserError
+from dexcore.testing.browser import BrowserError, SyncBrowser
 from dexcore.testing.chromium import PHONE, chromium
 from dexcore.testing.journey import Journey
 from dexcore.testing.tokens import TokenError
@@ -81,6 +81,18 @@ def test_a_refresh_while_it_is_down_costs_nothing(journey, oidc_provider):
     ):
         journey.refresh(tokens)
     assert journey.refresh(tokens).claims["email"] == JANE
+
+
+def test_a_demand_reaches_through_both(journey, oidc_provider):
+    """The provider takes the claims parameter, and cannot do what it demands."""
+    acr = '{"id_token": {"acr": {"essential": true, "values": ["gold"]}}}'
+    url = journey.authorization_url(claims=acr)
+    with SyncBrowser(stop_at=journey.redirect_uri) as browser:
+        landed = browser.log_in(url, JANE, "password").url
+    with pytest.raises(TokenError, match="unmet_authentication_requirements"):
+        journey.landed(landed)
+    tokens = journey.log_in(JANE, "password")
+    assert tokens.claims["email"] == JANE
 
 
 @pytest.mark.parametrize("path", ["/token", "/keys"])

@@ -68,6 +68,20 @@ def test_who_is_gone_there_is_gone_here(journey, provider):
         journey.refresh(tokens)
 
 
+def test_what_else_it_knows_is_told(provider):
+    more = {"given_name": "Jane", "updated_at": 7, "address": {"country": "CH"}}
+    provider.set_users(jane={**JANE, **more})
+    scopes = ["profile", "email", "address", "offline_access"]
+    with Journey(connector(provider, scopes=scopes)) as journey:
+        asked = "openid profile address offline_access"
+        tokens = journey.log_in("jane", "password", scopes=asked)
+        for _ in range(2):
+            assert more.items() <= tokens.claims.items()
+            more["given_name"] = "Joan"
+            provider.set_users(jane={**JANE, **more})
+            tokens = journey.refresh(tokens)
+
+
 def test_userinfo_says_the_same(provider):
     with Journey(connector(provider, getUserInfo=True)) as journey:
         tokens = journey.refresh(journey.log_in("jane", "password"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from dexcore.testing.browser import BrowserError
+from dexcore.testing.browser import BrowserError, SyncBrowser
 from dexcore.testing.journey import Journey
 from dexcore.testing.tokens import TokenError
 
@@ -176,6 +177,27 @@ def log_in(open_journey):
         return journey.log_in(user, "password"), journey
 
     return log_in
+
+
+PASSWORD = "urn:oasis:names:tc:SAML:2.0:ac:classes:Password"
+
+
+def test_how_jane_has_logged_in_is_told_and_can_be_demanded(open_journey):
+    """It does not heed what is requested, so that we must."""
+    journey = open_journey(claimAttrs={"nickname": "uid"})
+    asked = (
+        '{"id_token": {"nickname": null, "acr": {"essential": true, "values": [%s]}}}'
+    )
+    for acr, error in ((PASSWORD, ""), ("urn:x:mfa", "unmet_authentication")):
+        url = journey.authorization_url(claims=asked % json.dumps(acr))
+        with SyncBrowser(stop_at=journey.redirect_uri) as browser:
+            landed = browser.log_in(url, "jane", "password").url
+        if error:
+            with pytest.raises(TokenError, match=error):
+                journey.landed(landed)
+        else:
+            claims = journey.landed(landed).claims
+            assert (claims["acr"], claims["nickname"]) == (PASSWORD, "jane")
 
 
 RESPONSE, ASSERTION = (

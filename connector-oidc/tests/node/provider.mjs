@@ -9,9 +9,10 @@ let users = settings.users;
 
 const provider = new Provider(settings.issuer, {
   clients: [settings.client],
-  scopes: ['openid', 'offline_access', 'profile', 'email', 'groups'],
+  scopes: ['openid', 'offline_access', 'profile', 'email', 'groups', 'address'],
   claims: {
-    profile: ['name', 'preferred_username'],
+    profile: ['name', 'preferred_username', 'given_name', 'updated_at'],
+    address: ['address'],
     email: ['email', 'email_verified'],
     groups: ['groups'],
   },
