@@ -81,6 +81,13 @@ def test_a_user_has_the_name_and_id_the_test_gave(oidc_provider):
     assert claims["email_verified"] is False
 
 
+def test_a_user_has_further_claims_for_apps_that_ask(oidc_provider):
+    oidc_provider.add_user(claims={"given_name": "Jane", "phone_number": "112"})
+    claims = oidc_provider.token(scopes="openid profile").claims
+    assert claims["given_name"] == "Jane"
+    assert "phone_number" not in claims
+
+
 def test_only_the_scopes_asked_for_are_told(oidc_provider):
     oidc_provider.add_user(groups=["admins"])
     tokens = oidc_provider.token(scopes=["openid"], nonce="n-1")

@@ -116,7 +116,8 @@ def _context(config: Config, provider: Provider, scopes: Scopes) -> dict[str, st
         return {}
     if scopes.acr_essential and provider.takes_claims:
         acr = {"essential": True, "values": scopes.acr_values}
-        return {"claims": orjson.dumps({"id_token": {"acr": acr}}).decode()}
+        asked = {"id_token": {"acr": acr, "amr": None}}
+        return {"claims": orjson.dumps(asked).decode()}
     return {"acr_values": " ".join(scopes.acr_values)}
 
 

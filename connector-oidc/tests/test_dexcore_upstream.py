@@ -91,8 +91,12 @@ def test_a_demand_reaches_through_both(journey, oidc_provider):
         landed = browser.log_in(url, JANE, "password").url
     with pytest.raises(TokenError, match="unmet_authentication_requirements"):
         journey.landed(landed)
-    tokens = journey.log_in(JANE, "password")
-    assert tokens.claims["email"] == JANE
+    oidc_provider.add_user(JANE, acr="gold", amr=["hwk"])
+    url = journey.authorization_url(claims=acr.replace("}}}", '}, "amr": null}}'))
+    with SyncBrowser(stop_at=journey.redirect_uri) as browser:
+        landed = browser.log_in(url, JANE, "password").url
+    claims = journey.landed(landed).claims
+    assert (claims["acr"], claims["amr"]) == ("gold", ["hwk"])
 
 
 @pytest.mark.parametrize("path", ["/token", "/keys"])

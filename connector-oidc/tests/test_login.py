@@ -147,7 +147,10 @@ async def test_what_the_client_insists_on_is_insisted_on(way_of, provider):
     parameters = asked(await (await way_of()).begin(wish))
     assert "acr_values" not in parameters
     assert orjson.loads(parameters["claims"]) == {
-        "id_token": {"acr": {"essential": True, "values": ["gold", "silver"]}}
+        "id_token": {
+            "acr": {"essential": True, "values": ["gold", "silver"]},
+            "amr": None,
+        }
     }
 
 

@@ -42,6 +42,8 @@ _LONGEST_URL = 1024
 _MOST = 4096  # bytes of all of them together, as JSON
 
 _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01]))?")
+# The lines of an address may be several (section 5.1.1).
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _ADDRESS = (
     "formatted",
     "street_address",
@@ -52,13 +54,15 @@ _ADDRESS = (
 )
 
 
-def checked(claims: Mapping[str, Any]) -> dict[str, Any]:
+def checked(claims: object) -> dict[str, Any]:
     """Return what of *claims* may be told to clients, in the order of Core section 5.1.
 
     Unknown names are left out, and values that are of another type than the standard
     says, too long, or more than fit together.
     """
     found: dict[str, Any] = {}
+    if not isinstance(claims, Mapping):
+        return found  # a connector may say anything
     room = _MOST
     for name, check in _CHECKS.items():
         value = check(claims.get(name))
@@ -129,7 +133,7 @@ def _text(value: object, longest: int = _LONGEST) -> str | None:
         value.encode()
     except UnicodeEncodeError:  # half of a character
         return None
-    return value
+    return None if _CONTROL.search(value) else value
 
 
 def _url(value: object) -> str | None:
@@ -163,7 +167,7 @@ def _moment(value: object) -> int | None:
 
 
 def _address(value: object) -> dict[str, str] | None:
-    """Return an address (section 5.1.1); its lines may be several."""
+    """Return an address (section 5.1.1)."""
     if not isinstance(value, Mapping):
         return None
     found = {

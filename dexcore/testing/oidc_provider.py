@@ -68,9 +68,22 @@ class OIDCProvider(Served):
         username: str = "",
         user_id: str = "",
         email_verified: bool = True,
+        claims: Mapping[str, Any] | None = None,
+        acr: str = "",
+        amr: Iterable[str] = (),
     ) -> User:
         """Let somebody log in; somebody of that email before is replaced."""
-        user = User(email, password, username, tuple(groups), user_id, email_verified)
+        user = User(
+            email,
+            password,
+            username,
+            tuple(groups),
+            user_id,
+            email_verified,
+            claims or {},
+            acr,
+            tuple(amr),
+        )
         self.users[email.lower()] = user
         return user
 

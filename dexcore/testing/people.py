@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -30,7 +30,11 @@ PASSWORD = "password"
 
 @attrs.frozen
 class User:
-    """Somebody who can log in."""
+    """Somebody who can log in.
+
+    ``claims`` are further ones, under their standard names; ``acr`` and ``amr`` are how
+    they log in, if an app asks.
+    """
 
     email: str
     password: str = attrs.field(default=PASSWORD, repr=False)
@@ -38,6 +42,9 @@ class User:
     groups: tuple[str, ...] = ()
     user_id: str = ""
     email_verified: bool = True
+    claims: Mapping[str, Any] = attrs.field(factory=dict)
+    acr: str = ""
+    amr: tuple[str, ...] = ()
 
     def identity(self) -> Identity:
         """Return them as a connector does."""
@@ -48,6 +55,9 @@ class User:
             email=self.email,
             email_verified=self.email_verified,
             groups=self.groups,
+            claims=self.claims,
+            acr=self.acr,
+            amr=self.amr,
         )
 
 

@@ -50,6 +50,8 @@ def test_what_is_no_standard_claim_is_left_out():
         ("given_name", ["Jane"]),
         ("given_name", "x" * 257),
         ("given_name", "\ud800"),
+        ("given_name", "Ja\x00ne"),
+        ("given_name", "\x1b[31mJane"),
         ("picture", "javascript:alert(1)"),
         ("picture", "data:image/png;base64,AAAA"),
         ("picture", "https://"),
@@ -82,6 +84,11 @@ def test_a_birthdate_may_hide_the_year_or_the_day(date):
 
 def test_a_moment_is_a_number_of_whole_seconds():
     assert checked({"updated_at": 1.75}) == {"updated_at": 1}
+
+
+@pytest.mark.parametrize("junk", [None, 7, "given_name", ["given_name"], (("a", 1),)])
+def test_what_are_no_claims_at_all_tells_nothing(junk):
+    assert checked(junk) == {}
 
 
 def test_members_of_an_address_are_checked_one_by_one():
