@@ -18,7 +18,7 @@ from dexcore.connector import ConnectorContext
 from dexcore.errors import AccessDenied
 from dexcore.jose import generate, public
 from dexcore.storage import Collections
-from dexcore.testing.browser import BrowserError
+from dexcore.testing.browser import BrowserError, SyncBrowser
 from dexcore.testing.journey import Journey
 from dexcore.testing.keycloak import MISSING, PASSWORD, running
 from dexcore.testing.tokens import TokenError
@@ -172,6 +172,18 @@ def test_a_login_through_its_pages(journey):
     assert tokens.claims["name"] == "Jane Doe"
     assert tokens.claims["groups"] == ["admins"]
     assert journey.userinfo(tokens)["preferred_username"] == "jane"
+
+
+def test_what_it_knows_and_how_jane_has_logged_in(journey):
+    """Keycloak calls a login with a password, and no other step, level 1."""
+    acr = {"acr": {"essential": True, "values": ["1"]}}
+    asked = {"id_token": {"given_name": None, **acr}, "userinfo": {"family_name": None}}
+    url = journey.authorization_url(scopes="openid", claims=json.dumps(asked))
+    with SyncBrowser(stop_at=journey.redirect_uri) as browser:
+        tokens = journey.landed(browser.log_in(url, "jane", PASSWORD).url)
+    assert tokens.claims["acr"] == "1"
+    assert tokens.claims["given_name"] == "Jane"
+    assert journey.userinfo(tokens)["family_name"] == "Doe"
 
 
 def test_a_wrong_password_stays_there(journey):
