@@ -8,6 +8,10 @@ import secrets
 
 import pytest
 
+from dexcore.testing.client_key import ClientKey
+
+from .conftest import CALLBACK
+
 KILGORE = {
     "given_name": "Kilgore",
     "family_name": "Trout",
@@ -268,6 +272,57 @@ async def test_a_malformed_parameter_goes_back_to_the_client(known, wrong):
     assert refused.params["error"] == "invalid_request"
     assert refused.params["error_description"].startswith("The claims parameter ")
     assert refused.params["state"] == "xyz"
+
+
+async def push(world, asked):
+    return await world.post(
+        "/dex/par",
+        response_type="code",
+        redirect_uri=CALLBACK,
+        scope=SCOPE,
+        claims=asked,
+    )
+
+
+async def test_a_request_that_is_pushed_may_ask_too(known):
+    """RFC 9126."""
+    pushed = json.loads((await push(known, claims(id_token=["given_name"]))).text)
+    # What stands beside it does not count.
+    landed = await known.log_in(
+        request_uri=pushed["request_uri"], claims=claims(id_token=["address"])
+    )
+    id_token, _, _ = await told(known, landed)
+    assert further(id_token) == {"given_name": "Kilgore"}
+
+
+@pytest.mark.parametrize("wrong", ["[]", "{", " " * 8193, "[" * 8000])
+async def test_a_malformed_parameter_is_refused_when_it_is_pushed(known, wrong):
+    refused = await push(known, wrong)
+    assert refused.status == 400
+    assert json.loads(refused.text)["error"] == "invalid_request"
+
+
+async def test_a_request_object_may_ask_too(make_world, sso_config):
+    """RFC 9101: there the parameter is an object and no text."""
+    key = ClientKey("ES256")
+    metadata = f"  metadata: {json.dumps({'jwks': key.jwks})}\n"
+    world = await make_world(
+        with_claims(sso_config).replace(
+            "  name: Example App\n", f"  name: Example App\n{metadata}"
+        )
+    )
+    now = int(world.clock().timestamp())
+    said = {"iss": "example-app", "aud": world.issuer, "iat": now, "exp": now + 60}
+
+    def signed(asked):
+        return key.sign(said | {"claims": asked}, typ="oauth-authz-req+jwt")
+
+    wanted = signed({"id_token": {"given_name": None}})
+    landed = await world.log_in(scope=SCOPE, request=wanted)
+    assert further(await world.id_claims(landed)) == {"given_name": "Kilgore"}
+    for wrong in ({"id_token": 7}, {"id_token": {"acr": {"values": "x"}}}):
+        refused = await world.ask(world.browser(), scope=SCOPE, request=signed(wrong))
+        assert refused.params["error"] == "invalid_request"
 
 
 async def test_a_request_too_large_for_a_cookie_asks_for_the_same(known):
