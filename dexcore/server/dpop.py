@@ -49,12 +49,10 @@ class Proofs:
     require_nonce: bool = False
 
     async def of_client(self, request: web.Request, client: Client) -> str:
-        """Return the thumbprint of the key *client* proves; "" if it proves none.
+        """Return the thumbprint of the key that *client* proves by the header.
 
         Raises ``InvalidDPoPProof``.
         """
-        if dpop.HEADER not in request.headers:
-            return ""
         proof, until = self._checked(request)
         if client.public:
             self.strangers.check(request.get(ADDRESS) or "")

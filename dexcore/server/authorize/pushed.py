@@ -14,6 +14,7 @@ import attrs
 from aiohttp import hdrs, web
 
 from ...errors import InvalidRequest, NotFound, WrongRequest
+from ...oauth2.dpop import HEADER
 from ...oauth2.extras import Extras
 from ...oauth2.ids import is_id, new_id
 from ...storage import Client, Collections, ParkedForm
@@ -116,8 +117,9 @@ class PushedAuthorizationEndpoint:
         params["client_id"] = client.id
         asked = await self.objects.open(params) if params.get("request") else params
         signed = asked is not params
-        jkt = await self.proofs.of_client(request, client)
-        if jkt:
+        jkt = ""
+        if HEADER in request.headers:
+            jkt = await self.proofs.of_client(request, client)
             # RFC 9449 section 10.1: as if the request had named the key.
             if asked.get("dpop_jkt", jkt) != jkt:
                 raise InvalidRequest("dpop_jkt names another key than the proof's.")

@@ -15,6 +15,7 @@ from ...errors import (
     OAuthError,
     UnsupportedGrantType,
 )
+from ...oauth2.dpop import HEADER
 from ...storage import Collections
 from ..audit import Audit
 from ..channels import answer_json, read_form
@@ -43,14 +44,15 @@ class TokenEndpoint:
         if request.method != "POST":
             raise InvalidRequest("method not allowed")
         form = await read_form(request)
-        client_id = form.get("client_id", "")
+        client_id, jkt = form.get("client_id", ""), ""
         try:
             grant = self._grant(form)
             client = await self.clients.authenticate(
                 request.headers.get(hdrs.AUTHORIZATION), form
             )
             client_id = client.id
-            jkt = await self.proofs.of_client(request, client)
+            if HEADER in request.headers:
+                jkt = await self.proofs.of_client(request, client)
             sender = Sender(request.get(ADDRESS) or "", jkt)
             authorization = await grant.authorize(form, client, sender)
             authorization = await grant.allowed(authorization, self.storage)
