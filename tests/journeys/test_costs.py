@@ -8,6 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from dexcore.jose import SigningKey
+from dexcore.testing.client_key import ClientKey
+from dexcore.testing.dpop import ProofKey
 
 CONFIG = """
 issuer: http://127.0.0.1:5556/dex
@@ -354,3 +356,97 @@ async def test_more_to_tell_is_no_more_transactions(telling):
     assert (await telling.silently(browser, **asked)).params["code"]
     # As a silent login that tells no more, but one read and one write.
     assert (count.reads, *count.since) == (1, 1, 8)
+
+
+# — With a key, for an API, on somebody's word -----------------------------------------
+
+
+IDP = ClientKey()
+API, SECRET = "urn:api", "a-secret-of-the-example-app"
+
+
+@pytest.fixture
+async def proving(make_world, tmp_path):
+    trusted = {"issuer": "urn:idp", "connectorID": "pw", "jwks": IDP.jwks}
+    text = GRANTS.replace(
+        "'urn:ietf:params:oauth:grant-type:token-exchange']",
+        "'urn:ietf:params:oauth:grant-type:token-exchange', "
+        "'urn:ietf:params:oauth:grant-type:jwt-bearer'], "
+        f"jwtBearer: {{trustedIssuers: [{json.dumps(trusted)}]}}",
+    )
+    return await make_world(
+        text % (tmp_path / "dex.db") + "resources: [{id: 'urn:api'}]"
+    )
+
+
+def prover(world, key=None):
+    """Return what asks with a proof of its key."""
+    key = key or ProofKey()
+
+    async def ask(path, token="", **form):
+        now = int(world.clock().timestamp())
+        method = "POST" if form else "GET"
+        url = f"http://127.0.0.1:5556{path}"
+        headers = {"DPoP": key.proof(method, url, access_token=token, iat=now)}
+        if token:
+            headers["Authorization"] = f"DPoP {token}"
+            return await world.browser().get(path, headers=headers)
+        secret = {"client_id": "example-app", "client_secret": SECRET}
+        return await world.browser().post(path, data=secret | form, headers=headers)
+
+    return ask
+
+
+async def test_a_proof_is_one_statement(proving, signatures):
+    ask = prover(proving)
+    count, signed = Count(proving), len(signatures)
+    answer = await ask("/dex/token", grant_type="client_credentials")
+    assert count.since == (1, 1)
+    token = json.loads(answer.text)["access_token"]
+    count = Count(proving)
+    assert (await ask("/dex/userinfo", token)).status == 200
+    assert count.since == (1, 1)
+    assert len(signatures) - signed == 1
+
+
+async def test_a_token_for_an_api_needs_no_query(proving, signatures):
+    count, signed = Count(proving), len(signatures)
+    answer = await proving.post(
+        "/dex/token", grant_type="client_credentials", resource=API
+    )
+    token = json.loads(answer.text)["access_token"]
+    assert (await proving.introspect(token))["active"]
+    assert count.since == (0, 0)
+    assert len(signatures) - signed == 1
+
+
+async def test_a_login_for_an_api_is_as_many_transactions_as_any(proving):
+    browser = proving.browser()
+    choice = await proving.form(browser, resource=API)
+    [there] = [link for link in choice.links if "/auth/pw?" in link]
+    form = await browser.follow(await browser.get(there))
+    count = Count(proving)
+    landed = await browser.post(form.url, data={"login": "jane", "password": "fox"})
+    assert count.since[0] == 1
+    count = Count(proving)
+    answer = await proving.exchange(landed.params["code"])
+    assert count.since[0] == 1
+    count = Count(proving)
+    token = json.loads(answer.text)["refresh_token"]
+    assert (await proving.refresh(token)).status == 200
+    assert count.since[0] == 1
+
+
+async def test_an_assertion_is_one_statement_and_one_signature(proving, signatures):
+    now = int(proving.clock().timestamp())
+    said = {"iss": "urn:idp", "sub": "jane", "aud": proving.issuer, "jti": "one"}
+    said |= {"iat": now, "exp": now + 60, "client_id": "example-app"}
+    count, signed = Count(proving), len(signatures)
+    answer = await proving.post(
+        "/dex/token",
+        grant_type="urn:ietf:params:oauth:grant-type:jwt-bearer",
+        assertion=IDP.sign(said, typ="oauth-id-jag+jwt"),
+    )
+    assert answer.status == 200, answer.text
+    assert count.since == (1, 1)
+    assert len(signatures) - signed == 1
