@@ -55,6 +55,16 @@ staticClients:
   redirectURIs: ['{CALLBACK}', {DEVICE_CALLBACK}]
 - {{id: other, name: Other, secret: {SECRET}, redirectURIs: ['{CALLBACK}']}}
 - {{id: native, name: Native, public: true, redirectURIs: ['{CALLBACK}']}}
+- id: apart
+  name: Apart
+  secret: {SECRET}
+  redirectURIs: ['{CALLBACK}']
+  metadata: {{subject_type: pairwise, sector_identifier_uri: 'https://a.example/1'}}
+- id: aside
+  name: Aside
+  secret: {SECRET}
+  redirectURIs: ['{CALLBACK}']
+  metadata: {{subject_type: pairwise, sector_identifier_uri: 'https://b.example/1'}}
 - id: unsigned
   name: Unsigned
   secret: {SECRET}
@@ -417,12 +427,15 @@ async def ignores_the_parameter(house, value):
     assert "nickname" not in (await known_of(house, claims=asked))[0]
 
 
-async def public(house, value):
+async def knows_users(house, value):
+    """By one name at all clients, or by another one at each."""
+    names = ("app", "other") if value == "public" else ("apart", "aside")
     tokens = [
         await house.exchange(await house.log_in(client_id=name), (name, SECRET))
-        for name in ("app", "other")
+        for name in names
     ]
-    assert len({payload(each["id_token"])["sub"] for each in tokens}) == 1
+    subjects = {payload(each["id_token"])["sub"] for each in tokens}
+    assert len(subjects) == (1 if value == "public" else 2)
 
 
 # — signatures -------------------------------------------------------------------------
@@ -623,7 +636,7 @@ ROWS = {
     "claims_parameter_supported": Row(
         (True,), heeds_the_parameter, ignores_the_parameter
     ),
-    "subject_types_supported": Row(("public",), public, never),
+    "subject_types_supported": Row(("public", "pairwise"), knows_users, never),
     "id_token_signing_alg_values_supported": Row(ALGS, signs, does_not_sign),
     "request_parameter_supported": Row(
         (True,), reads_the_object, does_not_read_the_object

@@ -335,8 +335,7 @@ async def test_consent_and_a_request_too_large_for_a_cookie_change_no_name(make)
 async def test_nothing_is_kept_beside_the_login_of_a_client_of_dex(op, kind):
     await op.tokens(slug(kind))
     kept = [each.extras.subject for each in await op.world.storage.supplements.list()]
-    # Of the code, until it would have expired, and of the refresh token.
-    assert kept == ([] if kind == "dex" else [expected(kind)] * 2)
+    assert kept == ([] if kind == "dex" else [expected(kind)])  # the refresh token's
 
 
 async def test_a_client_itself_is_no_user(op):
