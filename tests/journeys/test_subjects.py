@@ -24,9 +24,12 @@ from dexcore.connector import (
 from dexcore.jose import b64encode
 from dexcore.oauth2.subjects import encode_subject
 from dexcore.storage import Client
+from dexcore.testing.client_key import ClientKey
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+KEY = ClientKey()
 TYPE = "urn:ietf:params:oauth:token-type:"
 SALT = "a-salt-that-all-replicas-have-in-their-file"
 SECRET = "a-secret-that-all-of-the-clients-share"
@@ -36,7 +39,7 @@ KINDS = (
 )
 CONFIG = """
 issuer: http://127.0.0.1:5556/dex
-storage: {type: sqlite3, config: {file: '%(file)s'}}
+storage: %(storage)s
 web: {http: 127.0.0.1:5556}
 signer: {type: local, config: {algorithm: ES256, keysRotationPeriod: 6h}}
 sessions: {ssoSharedWithDefault: all}
@@ -44,9 +47,15 @@ subjects: {salt: %(salt)s}
 oauth2:
   skipApprovalScreen: true
   passwordConnector: people
-  grantTypes: [authorization_code, refresh_token, password, client_credentials,
-    'urn:ietf:params:oauth:grant-type:device_code',
-    'urn:ietf:params:oauth:grant-type:token-exchange']
+  responseTypes: [code, token, id_token]
+  grantTypes: [authorization_code, implicit, refresh_token, password,
+    client_credentials, 'urn:ietf:params:oauth:grant-type:device_code',
+    'urn:ietf:params:oauth:grant-type:token-exchange',
+    'urn:ietf:params:oauth:grant-type:jwt-bearer']
+  jwtBearer:
+    trustedIssuers:
+    - {issuer: 'https://idp.example', connectorID: people, jwks: %(jwks)s}
+resources: [{id: 'urn:api'}]
 connectors:
 - {type: people, id: people, name: People}
 staticClients:
@@ -215,9 +224,14 @@ async def make(make_world, tmp_path, hook):
     """Start a provider with these clients; all of them share one database."""
     url, told = hook
 
-    async def make(clients=None, *, salt=SALT, file="dex.db", change=("", "")):
+    async def make(clients=None, *, salt=SALT, file="", change=("", "")):
         clients = clients or {slug(kind): f"subject: '{kind}'" for kind in KINDS}
-        text = CONFIG % {"file": tmp_path / file, "salt": salt} + "".join(
+        storage = {"type": "memory"}
+        if file:
+            storage = {"type": "sqlite3", "config": {"file": str(tmp_path / file)}}
+        filled = {"storage": storage, "salt": salt, "jwks": KEY.jwks}
+        filled = {name: json.dumps(value) for name, value in filled.items()}
+        text = CONFIG % filled + "".join(
             client(id, metadata, url) for id, metadata in clients.items()
         )
         world = await make_world(text.replace(*change), Plugin())
@@ -285,6 +299,53 @@ async def test_every_other_grant_calls_the_user_by_the_same_name(op, kind):
     subs = [await op.sub(each["access_token"]) for each in got]
     subs += [await op.sub(each["id_token"]) for each in got if "id_token" in each]
     assert subs == [expected(kind)] * 8
+
+
+async def asserted(op, client_id, who="jane"):
+    """Bring an assertion of a trusted issuer; return the answer."""
+    now = int(op.world.clock().timestamp())
+    person = PEOPLE[who]
+    said = {
+        "iss": "https://idp.example",
+        "sub": person.user_id,
+        "aud": op.world.issuer,
+        "client_id": client_id,
+        "jti": "an-assertion",
+        "iat": now,
+        "exp": now + 60,
+        "email": person.email,
+        "email_verified": person.email_verified,
+        "preferred_username": person.preferred_username,
+    }
+    return await op.world.post(
+        "/dex/token",
+        auth=(client_id, SECRET),
+        grant_type=JWT_BEARER,
+        assertion=KEY.sign(said, typ="oauth-id-jag+jwt"),
+        scope="email",
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_assertion_calls_the_user_by_the_same_name(op, kind):
+    tokens = answered(await asserted(op, slug(kind)))
+    assert await op.sub(tokens["access_token"]) == expected(kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_tokens_that_go_by_the_browser_call_the_user_by_the_same_name(op, kind):
+    landed = await op.log_in(slug(kind), response_type="code id_token token")
+    traded = await op.trade(slug(kind), landed)
+    for tokens in (landed.params, traded):
+        assert await op.sub(tokens["id_token"]) == expected(kind)
+        assert await op.sub(tokens["access_token"]) == expected(kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_token_for_an_api_calls_the_user_by_the_same_name(op, kind):
+    tokens = await op.tokens(slug(kind), resource="urn:api")
+    claims = await op.world.claims(tokens["access_token"])
+    assert (claims["aud"], claims["sub"]) == ("urn:api", expected(kind))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -371,6 +432,24 @@ async def test_who_logs_in_must_be_who_the_token_names(op, kind):
     assert "code" in right.params
     wrong = await op.log_in(slug(kind), "joe", id_token_hint=hint)
     assert wrong.params["error"] == "login_required"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_client_may_ask_for_its_user_by_name(op, kind):
+    """OpenID Connect Core section 5.5.1."""
+    browser, client_id = op.world.browser(), slug(kind)
+    await op.tokens(client_id, browser=browser)
+    found = await op.silently(browser, client_id, claims=who(expected(kind)))
+    assert "code" in found.params
+    other = "hashed" if kind != "hashed" else "dex"
+    missed = await op.silently(browser, client_id, claims=who(expected(other)))
+    assert missed.params["error"] == "login_required"
+    refused = await op.log_in(client_id, "joe", claims=who(expected(kind)))
+    assert refused.params["error"] == "login_required"
+
+
+def who(sub):
+    return json.dumps({"id_token": {"sub": {"value": sub}}})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -516,12 +595,12 @@ UNFIT = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "who", "why"), UNFIT)
-async def test_a_client_gets_nobody_it_cannot_know(op, caplog, kind, who, why):
+@pytest.mark.parametrize(("kind", "name", "why"), UNFIT)
+async def test_a_client_gets_nobody_it_cannot_know(op, caplog, kind, name, why):
     """Core section 2: never an empty ``sub``, never one that is none."""
     world, client_id = op.world, slug(kind)
     caplog.set_level("INFO")
-    refused = await op.log_in(client_id, who)
+    refused = await op.log_in(client_id, name)
     assert refused.params["error"] == "access_denied"
     assert why in refused.params["error_description"]
     assert "login refused" in caplog.text
@@ -529,8 +608,8 @@ async def test_a_client_gets_nobody_it_cannot_know(op, caplog, kind, who, why):
         "/dex/token",
         auth=(client_id, SECRET),
         grant_type="password",
-        username=who,
-        password=who,
+        username=name,
+        password=name,
         scope="openid offline_access",
     )
     by_token = await world.post(
@@ -538,9 +617,11 @@ async def test_a_client_gets_nobody_it_cannot_know(op, caplog, kind, who, why):
         auth=(client_id, SECRET),
         grant_type=EXCHANGE,
         connector_id="people",
-        subject_token=who,
+        subject_token=name,
         subject_token_type=TYPE + "id_token",
     )
+    by_assertion = await asserted(op, client_id, name)
+    assert json.loads(by_assertion.text)["error"] == "invalid_grant"
     for answer, status, error in (
         (by_password, 400, "invalid_grant"),
         (by_token, 401, "access_denied"),
@@ -617,14 +698,15 @@ async def test_a_client_of_public_subjects_gets_a_public_default(make):
 
 @pytest.mark.parametrize("kind", ["pairwise", "hashed"])
 async def test_subjects_survive_a_move_with_their_salt(make, kind):
-    one, other = await make(), await make(file="moved.db")
+    one, other = await make(), await make()
     assert await one.sub_for(kind) == await other.sub_for(kind) == expected(kind)
 
 
 @pytest.mark.parametrize("kind", ["pairwise", "hashed"])
 async def test_replicas_agree_without_a_salt_in_the_file(make, kind):
-    one, other = await make(salt=""), await make(salt="")
-    elsewhere = await make(salt="", file="another.db")
+    one = await make(salt="", file="dex.db")
+    other = await make(salt="", file="dex.db")
+    elsewhere = await make(salt="")
     first = await one.sub_for(kind)
     assert await other.sub_for(kind) == first
     assert len({first, await elsewhere.sub_for(kind), expected(kind)}) == 3
@@ -644,8 +726,8 @@ CHANGES = [
 async def changed(make, before, after, *, previous=True):
     """Return the provider before and after, and what is told of both subjects."""
     told = f", previous_subjects: ['{before}']" if previous else ""
-    one = await make({"app": f"subject: '{before}'"})
-    two = await make({"app": f"subject: '{after}'{told}"})
+    one = await make({"app": f"subject: '{before}'"}, file="dex.db")
+    two = await make({"app": f"subject: '{after}'{told}"}, file="dex.db")
     sector = "app.example"
     return one, two, expected(before, sector=sector), expected(after, sector=sector)
 
@@ -695,6 +777,16 @@ async def test_while_the_change_runs_a_token_of_before_is_a_hint(make, before, a
     assert wrong.params["error"] == "login_required"
 
 
+async def test_who_is_asked_for_by_the_name_of_before_is_not_told_by_the_new(make):
+    """Core section 5.5.1: the ``sub`` must be the one that is asked for."""
+    one, two, old, new = await changed(make, "dex", "hashed")
+    browser = one.world.browser()
+    await one.tokens("app", browser=browser)
+    missed = await two.silently(moved(browser, two), "app", claims=who(old))
+    assert missed.params["error"] == "login_required"
+    assert "code" in (await two.silently(browser, "app", claims=who(new))).params
+
+
 @pytest.mark.parametrize(("before", "after"), CHANGES)
 async def test_while_the_change_runs_a_token_of_before_logs_out(make, before, after):
     one, two, _, _ = await changed(make, before, after)
@@ -720,7 +812,8 @@ async def test_when_the_change_is_over_a_token_of_before_is_none(make):
 
 async def test_the_default_may_change_too(make):
     change = ("subjects: {", "subjects: {default: hashed, previous: [dex], ")
-    one, two = await make({"app": ""}), await make({"app": ""}, change=change)
+    one = await make({"app": ""}, file="dex.db")
+    two = await make({"app": ""}, change=change, file="dex.db")
     browser = one.world.browser()
     tokens = await one.tokens("app", browser=browser)
     found = await two.silently(
