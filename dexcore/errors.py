@@ -236,6 +236,24 @@ class RegistrationNotSupported(OAuthError):
     error = "registration_not_supported"
 
 
+class InvalidRedirectURI(OAuthError):
+    """RFC 7591 section 3.2.2."""
+
+    error = "invalid_redirect_uri"
+
+
+class InvalidClientMetadata(OAuthError):
+    """RFC 7591 section 3.2.2."""
+
+    error = "invalid_client_metadata"
+
+
+class UnapprovedSoftwareStatement(OAuthError):
+    """RFC 7591 section 3.2.2."""
+
+    error = "unapproved_software_statement"
+
+
 class LoginRequired(OAuthError):
     """OpenID Connect Core section 3.1.2.6."""
 

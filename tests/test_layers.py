@@ -50,6 +50,7 @@ LAYERS = [
     ),
     (
         "dexcore.server.client_assertions",
+        "dexcore.server.client_documents",
         "dexcore.server.client_keys",
         "dexcore.server.clients",
         "dexcore.server.connectors",
@@ -57,6 +58,7 @@ LAYERS = [
         "dexcore.server.hints",
         "dexcore.server.parking",
         "dexcore.server.policy",
+        "dexcore.server.registered_clients",
         "dexcore.server.sessions",
         "dexcore.server.tokens",
         "dexcore.server.trusted_issuers",
@@ -72,6 +74,7 @@ LAYERS = [
         "dexcore.server.introspection",
         "dexcore.server.logout",
         "dexcore.server.metadata",
+        "dexcore.server.registration",
         "dexcore.server.revocation",
         "dexcore.server.userinfo",
     ),

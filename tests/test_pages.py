@@ -70,6 +70,10 @@ FULL: Mapping[str, Mapping[str, Any]] = {
         "scopes": ["View your email address", "View your groups"],
         "post_url": "/dex/approval?req=abc",
         "hidden": HIDDEN,
+        "links": {"Terms of service": "/terms"},
+        "stranger": True,
+        "client_host": "app.example",
+        "destination": "a program on your computer",
     },
     "oob.html": {"code": "lxzzsvasxho5exvwkfa5zhefl"},
     "error.html": {

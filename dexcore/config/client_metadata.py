@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..jose import ALGORITHMS
+from ..oauth2 import scopes
 from ..oauth2.client_metadata import (
     AUTH_METHODS,
     PRIVATE_KEY_JWT,
+    ClientMetadata,
     check_jwks,
     may_be_fetched,
 )
-from .model import StaticClient
+from .model import CLIENT_CREDENTIALS, GRANT_TYPES, RESPONSE_TYPES, StaticClient
 from .problems import suggest
 
 #: Reports an error at a key of the client: key, message, remedy.
@@ -24,6 +26,8 @@ def check_metadata(written: StaticClient, error: Report) -> None:
     """Report everything that is wrong with the metadata of a client of the file."""
     _check_method(written, error)
     _check_keys(written, error)
+    _check_uses(written.metadata, error)
+    _check_pages(written.metadata, error)
 
 
 def _check_method(written: StaticClient, error: Report) -> None:
@@ -89,3 +93,30 @@ def _check_keys(written: StaticClient, error: Report) -> None:
         except ValueError as problem:
             remedy = "Write the public keys only, as they would be at a jwks_uri."
             error("metadata.jwks", str(problem), remedy)
+
+
+def _check_uses(metadata: ClientMetadata, error: Report) -> None:
+    grant_types = (*GRANT_TYPES, CLIENT_CREDENTIALS)
+    for name in metadata.grant_types:
+        if name not in grant_types:
+            message = f'the grant type "{name}" is not known'
+            error("metadata.grant_types", message, suggest(name, grant_types))
+    known = {frozenset(each.split()) for each in RESPONSE_TYPES}
+    for name in metadata.response_types:
+        if frozenset(name.split()) not in known:
+            message = f'the response type "{name}" is not supported'
+            error("metadata.response_types", message, suggest(name, RESPONSE_TYPES))
+    for name in scopes.unknown(scopes.parse(metadata.scope)):
+        message = f'the scope "{name}" is not known'
+        error("metadata.scope", message, suggest(name, scopes.SCOPES))
+
+
+def _check_pages(metadata: ClientMetadata, error: Report) -> None:
+    for key in ("client_uri", "policy_uri", "tos_uri"):
+        uri = getattr(metadata, key)
+        if uri and not may_be_fetched(uri, insecure=True):
+            message = f'"{uri}" is no https address'
+            error(f"metadata.{key}", message, "Write the whole address of the page.")
+    if metadata.default_max_age is not None and metadata.default_max_age < 0:
+        message = "a login cannot be younger than now"
+        error("metadata.default_max_age", message, "Write seconds, or remove it.")

@@ -126,6 +126,7 @@ def reads(
     if flags.expand_env:
         problems += _expand(root, environ)
     _read_strictly(root, "subjects")
+    _read_strictly(root, "registration")
     structurer = _structurer(environ)
     config = structurer.make(root, Config)
     found = Findings(root, [*problems, *structurer.problems], structurer.broken)
@@ -188,6 +189,10 @@ def _expand(root: Section, environ: Mapping[str, str]) -> list[Problem]:
         if key is not None and isinstance(owner[key], Section):
             owner[key], unset = expand_section(owner[key], environ)
             problems += unset
+    key = root.find("registration")
+    if key is not None and isinstance(root[key], Section):
+        root[key], unset = expand_section(root[key], environ)
+        problems += unset
     return problems
 
 

@@ -342,6 +342,51 @@ class Sessions:
 
 
 @attrs.frozen
+class Registration:
+    """``registration``: clients that nobody has entered into this file."""
+
+    enabled: bool = option(False, help="Ours: let clients register themselves.")
+    initial_access_tokens: tuple[str, ...] = option(
+        (), secret=True, help="Ours: whoever has one of these may register clients."
+    )
+    open: bool = option(False, help="Ours: everybody may register clients.")
+    grant_types: tuple[str, ...] = option(
+        ("authorization_code", "refresh_token"),
+        choices=(*GRANT_TYPES, CLIENT_CREDENTIALS),
+        help="Ours: the grants such clients may use.",
+    )
+    scopes: tuple[str, ...] = option(
+        ("openid", "email", "profile", "groups", "offline_access"),
+        help="Ours: the scopes they may ask for.",
+    )
+    redirect_uri_schemes: tuple[str, ...] = option(
+        ("https", "http"),
+        key="redirectURISchemes",
+        help="Ours: how their redirect URIs may begin; http is for the loopback only.",
+    )
+    clients_per_token: int = option(
+        100, help="Ours: the clients there may be of one initial access token."
+    )
+    max_clients: int = option(
+        1000, help="Ours: the clients there may be that have registered themselves."
+    )
+    client_lifetime: timedelta = option(
+        NEVER, help="Ours: how long a registration lasts; 0: until it is deleted."
+    )
+    client_id_metadata_documents: bool = option(
+        False,
+        key="clientIDMetadataDocuments",
+        help="Ours: accept clients whose id is the https address of a document about "
+        "them.",
+    )
+    private_addresses: bool = option(
+        False,
+        help="Ours: fetch keys and documents of such clients from private addresses, "
+        "and from our own machine without TLS.",
+    )
+
+
+@attrs.frozen
 class AuthenticatorEntry:
     """One entry of ``mfa.authenticators``."""
 
@@ -512,6 +557,9 @@ class Config:
         None, help="Browser sessions; also on with DEX_SESSIONS_ENABLED=true."
     )
     mfa: MFA = option(MFA(), key="mfa", help="Second factors; needs sessions.")
+    registration: Registration = option(
+        Registration(), help="Ours: clients that are not in this file."
+    )
     connectors: tuple[ConnectorEntry, ...] = option(
         (), help="The upstream identity providers."
     )

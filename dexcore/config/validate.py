@@ -23,6 +23,7 @@ from .model import (
     Sessions,
 )
 from .problems import suggest
+from .registration import check_registration
 from .resources import check_resources
 from .subjects import check_subjects
 
@@ -51,6 +52,7 @@ def validate(config: Config, flags: Flags, found: Findings) -> None:
         check_resources,
         check_jwt_bearer,
         check_subjects,
+        check_registration,
     ):
         rule(config, found)
     _sessions(config, found)

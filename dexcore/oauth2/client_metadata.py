@@ -101,6 +101,27 @@ class ClientMetadata:
         help="Ours: what subject was before; still understood where a client names a "
         "user.",
     )
+    grant_types: tuple[str, ...] = option(
+        (), key="grant_types", help="The grants it may use; empty: all."
+    )
+    response_types: tuple[str, ...] = option(
+        (), key="response_types", help="The response types it may use; empty: all."
+    )
+    scope: str = option("", key="scope", help="The scopes it may ask for; empty: all.")
+    default_max_age: int | None = option(
+        None,
+        key="default_max_age",
+        help="How old a login may be, in seconds, if a request does not say.",
+    )
+    client_uri: str = option(
+        "", key="client_uri", help="The page about it, for the approval page."
+    )
+    policy_uri: str = option(
+        "", key="policy_uri", help="What it does with data, for the approval page."
+    )
+    tos_uri: str = option(
+        "", key="tos_uri", help="Its terms of service, for the approval page."
+    )
 
 
 #: A client of which nothing more is known.

@@ -15,6 +15,7 @@ __all__ = [
     "OOB",
     "add_fragment",
     "add_parameters",
+    "is_loopback",
     "is_registered",
     "is_unusable",
 ]
@@ -70,6 +71,11 @@ def is_registered(
     if registered:
         return any(_differ_in_port(uri, one) for one in registered)
     return uri in (OOB, DEVICE_CALLBACK, device_callback) or _loopback(uri) is not None
+
+
+def is_loopback(uri: str) -> bool:
+    """Say whether *uri* leads to a program on the end user's own machine."""
+    return _loopback(uri) is not None
 
 
 def add_parameters(uri: str, parameters: Mapping[str, str]) -> str:

@@ -47,6 +47,7 @@ from .middleware import combined
 from .parking import Parking
 from .parts import Now, Parts, open_parts
 from .real_ip import RealIP
+from .registering import registered_clients, registration_of
 from .revocation import RevocationEndpoint
 from .sealing import Sealer, derive
 from .session_parts import SessionParts, hints_of, session_parts
@@ -56,6 +57,8 @@ from .userinfo import UserinfoEndpoint
 SWEEP_SECONDS = 300.0
 # It reads all refresh tokens and offline sessions, and rarely finds something.
 LEFTOVERS_SECONDS = 3600.0
+# It reads all clients; one whose time is over counts no more before that.
+TIDY_SECONDS = 3600.0
 
 # What strangers may store: requests too large for a cookie, forms that upstreams post.
 STRANGERS = partial(Guard, rate=1.0, burst=120)
@@ -85,6 +88,8 @@ class Server:
         background.start("revocations", parts.revocations.run)
         background.start("health", self.health.run)
         background.every(SWEEP_SECONDS, self._sweep, jitter=0.1)
+        if parts.config.registration.enabled:
+            background.every(TIDY_SECONDS, self._tidy_clients, jitter=0.5)
         if not parts.storage.atomic:
             background.every(LEFTOVERS_SECONDS, self._tidy, jitter=0.5)
 
@@ -100,6 +105,11 @@ class Server:
         found = {kind: count for kind, count in swept.items() if count}
         if found:
             self.parts.audit.log.info("swept", extra={"fields": found})
+
+    async def _tidy_clients(self) -> None:
+        if removed := await registered_clients(self.parts).tidy():
+            found = {"clients": removed}
+            self.parts.audit.log.info("removed clients", extra={"fields": found})
 
     async def _tidy(self) -> None:
         storage, now = self.parts.storage, self.parts.now()
@@ -155,6 +165,7 @@ def _public(
     cors = Cors(config.web.allowed_origins, config.web.allowed_headers)
     token_sessions = sessions.tokens if sessions is not None else None
     granting = Granting.of(parts, tokens, token_sessions)
+    registration = registration_of(parts, granting.grant_types, _response_types(config))
     discovery = Discovery(
         issuer,
         parts.signer,
@@ -164,6 +175,8 @@ def _public(
         sessions=sessions is not None,
         id_jag=parts.trusted_issuers.id_jag,
         require_pushed=config.oauth2.require_pushed_authorization_requests,
+        registration=registration is not None,
+        client_documents=config.registration.client_id_metadata_documents,
     )
     introspection = IntrospectionEndpoint(
         parts.clients,
@@ -229,6 +242,8 @@ def _public(
     route(below(pushing.path), cors.wrap(channels.back(pushing.answer)))
     for path, handler in sessions.routes() if sessions is not None else ():
         route(below(path), channels.front(handler))
+    for path, handler in registration.routes() if registration is not None else ():
+        route(below(path), cors.wrap(channels.back(handler)))
     for path, handler in granting.device_routes(channels):
         route(below(path), handler)
     route(below("/connectors/{connector}/metadata"), channels.front(metadata.show))

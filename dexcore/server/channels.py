@@ -118,6 +118,11 @@ async def read_form(request: web.Request, limit: int = FORM_LIMIT) -> Mapping[st
 
     Raises ``InvalidRequest`` if it is no form, or names a parameter twice.
     """
+    return parse_form(await read_body(request, limit))
+
+
+async def read_body(request: web.Request, limit: int = FORM_LIMIT) -> bytes:
+    """Return the body, of at most *limit* bytes; raise ``TooLarge``."""
     if request.content_length is not None and request.content_length > limit:
         raise TooLarge("The request body is too large.")
     body = await request.content.read(limit + 1)
@@ -125,7 +130,7 @@ async def read_form(request: web.Request, limit: int = FORM_LIMIT) -> Mapping[st
         body += await request.content.read(limit + 1 - len(body))
     if len(body) > limit:
         raise TooLarge("The request body is too large.")
-    return parse_form(body)
+    return body
 
 
 async def read_parameters(request: web.Request) -> Mapping[str, str]:

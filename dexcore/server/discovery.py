@@ -48,6 +48,8 @@ class Discovery:
     sessions: bool = attrs.field(default=False, kw_only=True)
     id_jag: bool = attrs.field(default=False, kw_only=True)
     require_pushed: bool = attrs.field(default=False, kw_only=True)
+    registration: bool = attrs.field(default=False, kw_only=True)
+    client_documents: bool = attrs.field(default=False, kw_only=True)
     _made_for: KeySet | None = None
     _body: bytes = b""
 
@@ -80,6 +82,7 @@ class Discovery:
             **self._sessions(),
             **self._dpop(),
             **self._assertions(),
+            **self._registration(),
             **self._grants(),
             **self._responses(),
             "subject_types_supported": list(REGISTERED),
@@ -178,6 +181,18 @@ class Discovery:
     def _dpop(self) -> dict[str, list[str]]:
         # RFC 9449 section 5.1.
         return {"dpop_signing_alg_values_supported": [*SIGNING_ALGORITHMS]}
+
+    def _registration(self) -> dict[str, Any]:
+        """Return how clients introduce themselves, where they may.
+
+        RFC 8414 section 2, draft-ietf-oauth-client-id-metadata-document section 5.
+        """
+        found: dict[str, Any] = {}
+        if self.registration:
+            found["registration_endpoint"] = self.issuer.absolute("/register")
+        if self.client_documents:
+            found["client_id_metadata_document_supported"] = True
+        return found
 
     def _device(self) -> dict[str, str]:
         # RFC 8628 section 4.

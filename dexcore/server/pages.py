@@ -86,7 +86,13 @@ PAGES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "hidden": {},
         },
         # user, client_name, scopes (sentences), post_url, hidden
-        "approval.html": {"hidden": {}},
+        "approval.html": {
+            "hidden": {},
+            "links": {},
+            "stranger": False,
+            "client_host": "",
+            "destination": "",
+        },
         # code
         "oob.html": {},
         # message (safe to show); error_id is what the log repeats

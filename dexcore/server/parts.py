@@ -14,6 +14,9 @@ import orjson
 from ..config import Config, ConnectorEntry, Plugged, structure
 from ..config.flags import Flags
 from ..errors import ConfigError, DexcoreError
+from ..oauth2.redirect_uris import DEVICE_CALLBACK
+from ..oauth2.registration import Rules
+from ..oauth2.response_types import CODE
 from ..passwords import Passwords
 from ..plugins import Extensions, Plugins
 from ..signer import Signer, SignerContext
@@ -23,10 +26,12 @@ from ..storage import Storage, StorageContext
 from ..storage.static import overlay
 from .audit import Audit
 from .client_assertions import ClientAssertions
+from .client_documents import ClientDocuments
 from .client_keys import ClientKeys
 from .clients import Clients
 from .connectors import Connectors
 from .pages import Pages
+from .registered_clients import rules_of
 from .sealing import derive, shared_key
 from .tokens.revocations import Revocations
 from .tokens.subjects import Subjects
@@ -98,7 +103,8 @@ async def open_parts(
     )
     stack.push_async_callback(connectors.close)
     signups = await _open_signups(config, plugins, storage, passwords, stack)
-    client_keys = ClientKeys(_ids(config))
+    of_file = frozenset(client.id for client in config.static_clients)
+    client_keys = ClientKeys(of_file, config.registration.private_addresses)
     stack.push_async_callback(client_keys.close)
     trusted_issuers = TrustedIssuers.of(config.oauth2.jwt_bearer.trusted_issuers)
     stack.push_async_callback(trusted_issuers.close)
@@ -111,7 +117,9 @@ async def open_parts(
         storage=storage,
         signer=signer,
         connectors=connectors,
-        clients=Clients(storage, assertions),
+        clients=Clients(
+            storage, assertions, of_file, now, _documents(config, issuer, signer, stack)
+        ),
         client_keys=client_keys,
         trusted_issuers=trusted_issuers,
         pages=pages,
@@ -188,9 +196,26 @@ async def _blaming(plugins: Plugins, kind: str, name: str) -> AsyncIterator[None
         raise plugins.failed(kind, name, "open", error) from error
 
 
-def _ids(config: Config) -> frozenset[str]:
-    """Return the clients of the file, whose addresses the operator has written."""
-    return frozenset(client.id for client in config.static_clients)
+def _documents(
+    config: Config, issuer: Issuer, signer: Signer, stack: AsyncExitStack
+) -> ClientDocuments | None:
+    if not config.registration.client_id_metadata_documents:
+        return None
+
+    def rules() -> Rules:
+        return rules_of(
+            config,
+            grant_types=config.oauth2.grant_types,
+            response_types=(CODE,),
+            signing_algorithm=signer.key_set.algorithm,
+            secrets=False,
+            logout=False,
+        )
+
+    callback = issuer.path(DEVICE_CALLBACK)
+    documents = ClientDocuments(rules, callback, config.registration.private_addresses)
+    stack.push_async_callback(documents.close)
+    return documents
 
 
 def _record(entry: ConnectorEntry) -> ConnectorRecord:

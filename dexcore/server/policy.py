@@ -31,7 +31,7 @@ from ..oauth2.grant_types import (
     IMPLICIT,
     REFRESH_TOKEN,
 )
-from ..oauth2.words import quote_all
+from ..oauth2.words import quote, quote_all
 from ..storage import (
     AuthCode,
     AuthRequest,
@@ -129,12 +129,37 @@ class Policy:
             return IMPLICIT
         return AUTHORIZATION_CODE
 
+    def check_grant(self, client: Client, grant_type: str) -> None:
+        """Raise ``UnauthorizedClient`` if *client* has registered, but not for this.
+
+        RFC 7591 section 2: a client that says which grants it uses, uses no others.
+        """
+        if not _registered(client, grant_type):
+            raise UnauthorizedClient(
+                f"The client has not registered the grant type {quote(grant_type)}."
+            )
+
+    def check_request(self, request: AuthRequest, client: Client) -> None:
+        """Raise ``UnauthorizedClient`` if *client* has not registered for *request*."""
+        grant_type = self.grant_type(request)
+        self.check_grant(client, grant_type)
+        registered = metadata_of(client).response_types
+        if not registered or grant_type == DEVICE_CODE:
+            return
+        asked = {*request.response_types}
+        if not any(asked == {*each.split()} for each in registered):
+            types = quote(" ".join(request.response_types))
+            raise UnauthorizedClient(
+                f"The client has not registered the response type {types}."
+            )
+
     def check_device(self, client: Client) -> None:
         """Raise ``UnauthorizedClient`` unless *client* may use our device pages.
 
         It says so by registering their redirect URI; a public client without any has
         it by default.
         """
+        self.check_grant(client, DEVICE_CODE)
         if not redirect_uris.is_registered(
             client.redirect_uris,
             client.public,
@@ -210,9 +235,9 @@ class Policy:
     # — tokens -------------------------------------------------------------------------
 
     def refresh_token(
-        self, login: AuthCode, extras: Extras = NO_EXTRAS
+        self, login: AuthCode, client: Client, extras: Extras = NO_EXTRAS
     ) -> RefreshToken | None:
-        """Return a refresh token for *login*, not stored yet, if it may have one.
+        """Return a refresh token for *login* at *client*, not stored yet, if it may be.
 
         *extras* will supplement it.  Raises :class:`ConnectorNeeded` if that depends on
         a connector we do not have at hand.
@@ -220,6 +245,7 @@ class Policy:
         if (
             scopes.OFFLINE_ACCESS not in login.scopes
             or REFRESH_TOKEN not in self.grant_types
+            or not _registered(client, REFRESH_TOKEN)
         ):
             return None
         opened = self.connectors.peek(login.connector_id)
@@ -246,6 +272,7 @@ class Policy:
         """
         if grant_type not in self.grant_types:
             raise UnauthorizedClient("This grant type is not switched on.")
+        self.check_grant(authorization.client, grant_type)
         unknown = scopes.unknown(authorization.scopes)
         if unknown:
             raise InvalidScope(f"Unrecognized scope(s) {quote_all(unknown)}")
@@ -290,6 +317,12 @@ def _check_key(authorization: Authorization) -> None:
 
 def _allows(client: Client, connector_id: str) -> bool:
     return not client.allowed_connectors or connector_id in client.allowed_connectors
+
+
+def _registered(client: Client, grant_type: str) -> bool:
+    """Return whether a client that names its grants names this one."""
+    grant_types = metadata_of(client).grant_types
+    return not grant_types or grant_type in grant_types
 
 
 def _serves(grant_types: tuple[str, ...], grant_type: str) -> bool:

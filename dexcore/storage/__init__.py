@@ -42,6 +42,7 @@ from .records import (
     UserIdentity,
     VerificationKey,
     WebAuthnCredential,
+    is_stranger,
     metadata_of,
 )
 
@@ -92,6 +93,7 @@ __all__ = [
     "UserIdentity",
     "VerificationKey",
     "WebAuthnCredential",
+    "is_stranger",
     "kind_of",
     "metadata_of",
     "shown",

@@ -74,9 +74,19 @@ class Client:
 
 @attrs.frozen
 class DescribedClient(Client):
-    """A client of which more is known than dex's record has place for."""
+    """A client of which more is known than dex's record has place for.
+
+    ``stranger``: it has said all of this itself, and nobody who runs this server has
+    looked at it.
+    """
 
     metadata: ClientMetadata = NO_METADATA
+    stranger: bool = False
+
+
+def is_stranger(client: Client) -> bool:
+    """Return whether nobody but *client* itself has said who it is."""
+    return isinstance(client, DescribedClient) and client.stranger
 
 
 def metadata_of(client: Client) -> ClientMetadata:
@@ -402,11 +412,13 @@ class RegisteredClient:
     """What a client that has registered itself says, beside dex's record of it.
 
     ``metadata`` is its JSON document (RFC 7591 section 2); ``token_digest`` the SHA-256
-    of its registration access token (RFC 7592), in hexadecimal.
+    of its registration access token (RFC 7592), in hexadecimal; ``registrar`` names the
+    initial access token it came with, if it came with one.
     """
 
     id: str
     metadata: Mapping[str, Any] = _EMPTY
     token_digest: str = ""
+    registrar: str = ""
     created_at: datetime = ZERO_TIME
     expiry: datetime = ZERO_TIME

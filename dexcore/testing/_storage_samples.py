@@ -370,9 +370,9 @@ SAMPLES: dict[str, Sample] = {
     ),
     "registered_client": _evolved(
         RegisteredClient(
-            "client1", {"client_name": "é&<", "jwks": {"keys": []}}, "digest", NOW
+            "client1", {"client_name": "é&<", "jwks": {"keys": []}}, "digest", "", NOW
         ),
-        {"token_digest": "other", "expiry": LATER},
+        {"token_digest": "other", "registrar": "one", "expiry": LATER},
         id="client2",
     ),
 }

@@ -133,6 +133,31 @@ def test_a_client_with_a_secret_may_name_how_it_sends_it() -> None:
             "over https",
         ),
         (
+            "{id: a, secret: s, name: A, metadata: {▶grant_types: [code]}}",
+            'grant type "code" is not known',
+            "implicit",
+        ),
+        (
+            "{id: a, secret: s, name: A, metadata: {▶response_types: [codes]}}",
+            'response type "codes" is not supported',
+            "Did you mean code?",
+        ),
+        (
+            "{id: a, secret: s, name: A, metadata: {scope: ▶openid mail}}",
+            'scope "mail" is not known',
+            "Did you mean email?",
+        ),
+        (
+            "{id: a, secret: s, name: A, metadata: {tos_uri: ▶/terms}}",
+            "no https address",
+            "whole address",
+        ),
+        (
+            "{id: a, secret: s, name: A, metadata: {default_max_age: ▶-1}}",
+            "younger than now",
+            "seconds",
+        ),
+        (
             "{id: a, secret: s, name: A, metadata: {▶token_endpoint_auth: none}}",
             '"token_endpoint_auth" is not known',
             "token_endpoint_auth_method",

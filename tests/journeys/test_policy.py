@@ -26,6 +26,7 @@ from dexcore.connector import (
     TokenIdentityConnector,
 )
 from dexcore.errors import NotInRequiredGroups
+from dexcore.oauth2.ids import new_id
 from dexcore.oauth2.subjects import encode_refresh
 from dexcore.server import granting
 from dexcore.server.authorize.front_channel import FrontChannel
@@ -40,15 +41,19 @@ from dexcore.storage import (
     Client,
     DeviceToken,
     RefreshToken,
+    RegisteredClient,
     UserIdentity,
 )
 from dexcore.testing.client_key import ClientKey
 
 SERVER = Path(granting.__file__).parent
+# A set: what attrs has made a class of stays in the list until it is collected.
 GRANTS = sorted(
-    each.grant_type
-    for each in (FrontChannel, *Grant.__subclasses__())
-    if each.__module__.startswith("dexcore.")
+    {
+        each.grant_type
+        for each in (FrontChannel, *Grant.__subclasses__())
+        if each.__module__.startswith("dexcore.")
+    }
 )
 URN = "urn:ietf:params:oauth:grant-type:"
 CODE, REFRESH, PASSWORD = "authorization_code", "refresh_token", "password"
@@ -315,6 +320,7 @@ class Rule:
     scope: str = SCOPE
     outsider: bool = False
     blocked: bool = False
+    registered: dict = attrs.Factory(dict)  # what the client says it does
 
 
 def every(**expected):
@@ -483,6 +489,45 @@ RULES = {
         ),
         scope=f"{SCOPE} audience:server:client_id:stranger",
     ),
+    "the client has registered for other grants": Rule(
+        every(
+            from_the_login_page="unauthorized_client",
+            with_a_code_at_hand="unauthorized_client",
+            with_a_refresh_token_at_hand="unauthorized_client",
+            from_the_device_page="unauthorized_client",
+            with_an_approved_device="unauthorized_client",
+            with_a_password="unauthorized_client",
+            as_itself="unauthorized_client",
+            with_a_token="unauthorized_client",
+        ),
+        registered={"grant_types": ["implicit"]},
+    ),
+    "the client has not registered for refreshing": Rule(
+        every(
+            from_the_login_page="no refresh",
+            with_a_code_at_hand="no refresh",
+            with_a_refresh_token_at_hand="unauthorized_client",
+            from_the_device_page="no refresh",
+            with_an_approved_device="no refresh",
+            with_a_password="no refresh",
+            as_itself="no refresh",
+            with_a_token="no refresh",
+        ),
+        registered={"grant_types": [each for each in GRANTS if each != REFRESH]},
+    ),
+    "the client has not registered the scope": Rule(
+        every(
+            from_the_login_page="invalid_scope",
+            with_a_code_at_hand="invalid_scope",
+            with_a_refresh_token_at_hand="invalid_scope",
+            from_the_device_page="invalid_scope",
+            with_an_approved_device="invalid_scope",
+            with_a_password="invalid_request",
+            as_itself="invalid_scope",
+            with_a_token="invalid_scope",
+        ),
+        registered={"scope": "openid"},
+    ),
     "the client has another secret": Rule(
         every(
             from_the_login_page="invalid_client",
@@ -516,6 +561,12 @@ def make_house(make_world):
             name="App",
         )
         client = attrs.evolve(client, **rule.client)
+        if rule.registered:
+            client = attrs.evolve(client, id=new_id(supplemented=True))
+            record = RegisteredClient(
+                client.id, rule.registered, expiry=world.clock() + timedelta(days=1)
+            )
+            await world.storage.registered_clients.create(record)
         await world.storage.clients.create(client)
         if rule.blocked:
             until = world.clock() + timedelta(days=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -10,7 +11,8 @@ from aiohttp import web
 
 from ...errors import AccessDenied, ConsentRequired, MethodNotAllowed, NotFound
 from ...oauth2 import claims_parameter, scopes, user_claims
-from ...storage import Storage, UserIdentity
+from ...oauth2.redirect_uris import is_loopback
+from ...storage import Storage, UserIdentity, is_stranger, metadata_of
 from ..audit import Audit
 from ..channels import read_form, read_query
 from ..pages import Pages
@@ -86,6 +88,7 @@ class Consent(Step):
                 *user_claims.describe(_beyond_scopes(flow)),
                 *self.resources.describe(flow.extras.resources),
             ],
+            **_introduced(flow),
             post_url=f"{self.issuer.path(self.path)}?{web_request.rel_url.raw_query_string}",
             hidden={"req": query["req"]},
         )
@@ -117,12 +120,14 @@ class Consent(Step):
     async def _needless(self, flow: Flow) -> bool:
         if flow.request.force_approval_prompt:
             return False
-        return self.skip or await self._agreed_before(flow)
+        # The operator vouches for clients they know.
+        skip = self.skip and not is_stranger(flow.client)
+        return skip or await self._agreed_before(flow)
 
     async def _agreed_before(self, flow: Flow) -> bool:
         asked = {*_asked(flow)} - {scopes.OPENID}
         user = flow.user
-        if user is not None and not asked:
+        if user is not None and not asked and not is_stranger(flow.client):
             return True  # what openid alone tells is no more than that it is them
         if user is None:
             user = await self.storage.user_identities.find(
@@ -160,3 +165,34 @@ def _scope_of(asked: str) -> str:
     if not asked.startswith(_CLAIM):
         return asked
     return user_claims.SCOPE_OF[asked.removeprefix(_CLAIM)]
+
+
+def _introduced(flow: Flow) -> dict[str, Any]:
+    """Return what the page says of a client that nobody has vouched for."""
+    metadata = metadata_of(flow.client)
+    pages = {
+        "About it": metadata.client_uri,
+        "What it does with your data": metadata.policy_uri,
+        "Terms of service": metadata.tos_uri,
+    }
+    links = {words: uri for words, uri in pages.items() if uri}
+    if not is_stranger(flow.client):
+        return {"links": links}
+    home = _host(flow.client.id) if "://" in flow.client.id else ""
+    return {
+        "links": links,
+        "stranger": True,
+        "client_host": home,
+        "destination": _destination(flow.request.redirect_uri),
+    }
+
+
+def _destination(uri: str) -> str:
+    """Return where *uri* leads, as end users understand it."""
+    if is_loopback(uri):
+        return "a program on your computer"
+    return _host(uri) if uri.startswith("https:") else "an app on your device"
+
+
+def _host(uri: str) -> str:
+    return urlsplit(uri).netloc

@@ -173,6 +173,7 @@ class AuthorizationEndpoint:
         return response
 
     async def _steps(self, web_request: web.Request, flow: Flow) -> web.StreamResponse:
+        self.policy.check_request(flow.request, flow.client)
         for step in self.steps:
             passed = await step.take(web_request, flow)
             if not isinstance(passed, Flow):

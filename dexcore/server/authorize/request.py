@@ -39,7 +39,7 @@ from ...oauth2.extras import NO_EXTRAS, Extras
 from ...oauth2.ids import new_id
 from ...oauth2.redirect_uris import DEVICE_CALLBACK
 from ...oauth2.words import quote, quote_all
-from ...storage import AuthRequest, Client, metadata_of
+from ...storage import AuthRequest, Client, is_stranger, metadata_of
 from ..channels import REPLY_TO, ReplyTo
 from ..clients import Clients
 from ..hints import IdTokenHints
@@ -109,7 +109,9 @@ class AuthorizationRequests:
         if not at_device:
             self._check_way(metadata_of(client), how)
         # What is issued without a code cannot be stolen on the way back to us.
-        strict = self.strict and response_types.CODE in asked_types
+        strict = response_types.CODE in asked_types and (
+            self.strict or is_stranger(client)
+        )
         required = self.require_pkce or (strict and client.public)
         # Our own device pages take the code; the device proves its own challenge.
         if required and not at_device and not challenge.code_challenge:
@@ -138,7 +140,7 @@ class AuthorizationRequests:
             force_approval_prompt=params.get("approval_prompt") == "force"
             or "consent" in prompt,
             prompt=" ".join(prompt),
-            max_age=prompts.parse_max_age(params.get("max_age", "")),
+            max_age=_max_age(client, params),
             expiry=self.now() + self.lifetime,
             connector_id=connector_id,
             pkce=challenge,
@@ -266,6 +268,14 @@ def _parameters_of(extras: Extras) -> dict[str, str]:
         "dpop_jkt": extras.dpop_jkt,
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _max_age(client: Client, params: Mapping[str, str]) -> int:
+    """Return what counts of the request's and the client's (Registration section 2)."""
+    default = metadata_of(client).default_max_age
+    if default is not None and not params.get("max_age"):
+        return default
+    return prompts.parse_max_age(params.get("max_age", ""))
 
 
 def _check_unsupported(params: Mapping[str, str]) -> None:

@@ -73,7 +73,7 @@ class AuthorizationCodeGrant(Grant):
             self._check(code, client, redirect_uri, verifier)
             extras = await extras_of(collections, code_id)
             kept = lasting(extras, client, sender)
-            refresh_token = self.policy.refresh_token(code, kept)
+            refresh_token = self.policy.refresh_token(code, client, kept)
             extras = self.policy.resources.narrowed(extras, form)
             authorization = await self.allowed(
                 authorization_for(

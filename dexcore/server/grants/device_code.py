@@ -68,7 +68,7 @@ class DeviceCodeGrant(Grant):
             login = login_of(record)
             extras = await extras_of(collections, login.id)
             kept = lasting(extras, client, sender)
-            refresh_token = self.policy.refresh_token(login, kept)
+            refresh_token = self.policy.refresh_token(login, client, kept)
             extras = self.policy.resources.narrowed(extras, form)
             authorization = await self.allowed(
                 authorization_for(

@@ -51,6 +51,7 @@ class TokenEndpoint:
                 request.headers.get(hdrs.AUTHORIZATION), form
             )
             client_id = client.id
+            grant.policy.check_grant(client, grant.grant_type)
             if HEADER in request.headers:
                 jkt = await self.proofs.of_client(request, client)
             sender = Sender(request.get(ADDRESS) or "", jkt)

@@ -160,7 +160,7 @@ class PasswordGrant(Grant):
         kept = lasting(extras, client, sender)
 
         async def store(collections: Collections) -> Authorization:
-            refresh_token = self.policy.refresh_token(login, kept)
+            refresh_token = self.policy.refresh_token(login, client, kept)
             authorization = await self.allowed(
                 authorization_for(
                     login, client, refresh_token, extras=extras, jkt=sender.jkt

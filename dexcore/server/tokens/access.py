@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -45,10 +45,15 @@ class AccessTokens:
             or expiry < self.now().timestamp()
             or "events" in claims  # a logout token is not an access token
             or self.revocations.covers(str(claims.get("jti", "")))
+            or self.revocations.ended(_client_id(claims))
             or (self.strict and _type(token) != ACCESS_TOKEN_TYPE)
         ):
             raise InvalidToken(_REASON)
         return claims, payload
+
+
+def _client_id(claims: Mapping[str, Any]) -> str:
+    return str(claims.get("client_id") or claims.get("azp") or claims.get("aud"))
 
 
 def _type(token: str) -> str:

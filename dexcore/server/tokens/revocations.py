@@ -24,6 +24,8 @@ POLL_SECONDS = 2.0
 _PAGE = 1000
 # Replicas' clocks differ: look back this far for what others wrote.
 _OVERLAP = timedelta(minutes=5)
+# No token's id begins like this.
+_CLIENT = "client-"
 
 
 @attrs.define
@@ -38,6 +40,15 @@ class Revocations:
         """Return whether the token with this id has been revoked."""
         known = self._expiry
         return bool(known) and (jti in known or family_in(jti) in known)
+
+    def ended(self, client_id: str) -> bool:
+        """Return whether this client has been removed."""
+        known = self._expiry
+        return bool(known) and _CLIENT + client_id in known
+
+    async def end_client(self, client_id: str, expiry: datetime) -> None:
+        """Revoke all tokens of a client, which end until *expiry* anyway."""
+        await self.revoke(_CLIENT + client_id, expiry)
 
     async def revoke(self, what: str, expiry: datetime) -> None:
         """Revoke a ``jti`` or a family until *expiry*, when its tokens end anyway."""
