@@ -56,6 +56,8 @@ class Provider:
     scopes: str = SCOPES
     resource: str = RESOURCE
     key: dict[str, object] | None = None  # a private JWK, instead of the secret
+    initial_access_token: str = ""
+    registers: dict[str, object] = attrs.Factory(dict)  # what an app says it is
 
     def log_in(self, url: str) -> str:
         """Log Jane in at the authorization request, and return the redirect to the app.

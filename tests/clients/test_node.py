@@ -7,6 +7,8 @@ import pytest
 
 from dexcore.testing.client_key import ClientKey
 
+KEY_JWT = "private_key_jwt"
+
 
 @pytest.mark.parametrize("script", ["openid_client.mjs", "oauth4webapi.mjs"])
 def test_an_app_logs_in_verifies_refreshes_and_asks_for_userinfo(
@@ -31,7 +33,7 @@ def test_an_app_proves_itself_with_a_key(run_app, serve_provider, script):
                 "name": "An app with a key",
                 "redirectURIs": ["http://127.0.0.1:5555/callback"],
                 "metadata": {
-                    "token_endpoint_auth_method": "private_key_jwt",
+                    "token_endpoint_auth_method": KEY_JWT,
                     "token_endpoint_auth_signing_alg": "ES256",
                     "jwks": key.jwks,
                 },
@@ -45,6 +47,31 @@ def test_an_app_proves_itself_with_a_key(run_app, serve_provider, script):
     assert learnt["refreshed"]["sub"] == learnt["claims"]["sub"]
     assert learnt["introspection"]["active"] is True
     assert learnt["after"] == "invalid_grant"
+
+
+@pytest.mark.parametrize("proof", ["secret", "key"])
+@pytest.mark.parametrize(
+    "script", ["registration_openid_client.mjs", "registration_oauth4webapi.mjs"]
+)
+def test_an_app_registers_itself_and_removes_itself(
+    run_app, serve_provider, script, proof
+):
+    token, key = "an-initial-access-token", None
+    provider = serve_provider(
+        registration={"enabled": True, "initialAccessTokens": [token]}
+    )
+    said = {}
+    if proof == "key":
+        made = ClientKey("ES256")
+        key, said = made.jwk, {"jwks": made.jwks, "token_endpoint_auth_method": KEY_JWT}
+    app = attrs.evolve(provider, initial_access_token=token, key=key, registers=said)
+    learnt = run_app(script, app, provider.log_in)
+    assert learnt["client"]["client_name"] == "An app that nobody knows"
+    assert ("client_secret" in learnt["client"]) == (proof == "secret")
+    assert learnt["claims"]["aud"] == learnt["client"]["client_id"]
+    assert learnt["refreshed"]["sub"] == learnt["claims"]["sub"]
+    assert learnt["removed"] == 204
+    assert learnt["after"] == "invalid_client"
 
 
 @pytest.mark.parametrize(
