@@ -285,7 +285,12 @@ async def with_an_assertion(house):
     now = int(house.world.clock().timestamp())
     groups = ["staff"] if house.people.groups else ["visitors"]
     said = {"iss": IDP, "sub": "jane-id", "aud": house.world.issuer, "jti": "one"}
-    said |= {"iat": now, "exp": now + 60, "client_id": "app", "groups": groups}
+    said |= {
+        "iat": now,
+        "exp": now + 60,
+        "client_id": house.client.id,
+        "groups": groups,
+    }
     assertion = IDP_KEY.sign(said, typ="oauth-id-jag+jwt")
     return await house.token(ASSERTION, assertion=assertion, scope=house.scope)
 
@@ -492,6 +497,8 @@ RULES = {
     "the client has registered for other grants": Rule(
         every(
             from_the_login_page="unauthorized_client",
+            by_the_browser="unauthorized_client",
+            by_the_browser_with_a_code="unauthorized_client",
             with_a_code_at_hand="unauthorized_client",
             with_a_refresh_token_at_hand="unauthorized_client",
             from_the_device_page="unauthorized_client",
@@ -499,12 +506,15 @@ RULES = {
             with_a_password="unauthorized_client",
             as_itself="unauthorized_client",
             with_a_token="unauthorized_client",
+            with_an_assertion="unauthorized_client",
         ),
-        registered={"grant_types": ["implicit"]},
+        registered={"grant_types": ["another"]},
     ),
     "the client has not registered for refreshing": Rule(
         every(
             from_the_login_page="no refresh",
+            by_the_browser="no refresh",
+            by_the_browser_with_a_code="no refresh",
             with_a_code_at_hand="no refresh",
             with_a_refresh_token_at_hand="unauthorized_client",
             from_the_device_page="no refresh",
@@ -512,12 +522,15 @@ RULES = {
             with_a_password="no refresh",
             as_itself="no refresh",
             with_a_token="no refresh",
+            with_an_assertion="no refresh",
         ),
         registered={"grant_types": [each for each in GRANTS if each != REFRESH]},
     ),
     "the client has not registered the scope": Rule(
         every(
             from_the_login_page="invalid_scope",
+            by_the_browser="invalid_scope",
+            by_the_browser_with_a_code="invalid_scope",
             with_a_code_at_hand="invalid_scope",
             with_a_refresh_token_at_hand="invalid_scope",
             from_the_device_page="invalid_scope",
@@ -525,6 +538,7 @@ RULES = {
             with_a_password="invalid_request",
             as_itself="invalid_scope",
             with_a_token="invalid_scope",
+            with_an_assertion="invalid_scope",
         ),
         registered={"scope": "openid"},
     ),
