@@ -52,6 +52,15 @@ class Clients:
             return known or await self.documents.get(client_id)
         return await self.storage.clients.get(client_id)
 
+    async def find(self, client_id: str) -> Client | None:
+        """Return the client, or ``None`` if there is none that we have a record of."""
+        if not is_registered(client_id):
+            return await self.storage.clients.find(client_id)
+        try:
+            return await self._registered(client_id)
+        except NotFound:
+            return None
+
     async def authenticate(
         self, header: str | None, form: Mapping[str, str], *, public: bool = True
     ) -> Client:

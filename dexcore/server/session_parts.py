@@ -97,7 +97,14 @@ def session_parts(
         options.private_backchannel,
         parts.now,
     )
-    ending = Ending(parts.storage, refresh_tokens, parts.subjects, notices, parts.audit)
+    ending = Ending(
+        parts.storage,
+        parts.clients,
+        refresh_tokens,
+        parts.subjects,
+        notices,
+        parts.audit,
+    )
     forms = SessionForms(
         derive(parts.secret, "session forms"),
         Csrf(derive(parts.secret, "forms"), parts.issuer),

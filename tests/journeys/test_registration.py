@@ -3,12 +3,14 @@
 import json
 import string
 
+import attrs
 import pytest
 
 from dexcore.oauth2.ids import new_id
 from dexcore.server.registering import registered_clients
 from dexcore.storage import Client, RegisteredClient
 from dexcore.testing.client_key import ClientKey
+from dexcore.testing.upstreams import Upstream
 
 TOKEN = "an-initial-access-token"
 OTHER_TOKEN = "another-initial-access-token"
@@ -430,6 +432,33 @@ async def test_with_sessions_a_client_hears_of_logouts(provider):
     )
     assert answer.status == 302, answer.text
     assert answer.headers["Location"].startswith("https://app.example/")
+
+
+async def test_a_client_hears_of_a_logout_by_the_name_it_knows(provider):
+    with Upstream({"/bye": {}}) as app:
+        sessions = provider.server.sessions
+        known = await register(
+            provider,
+            subject_type="pairwise",
+            scope="openid email",
+        )
+        # As an operator may write it: the double has no certificate.
+        await provider.storage.clients.update(
+            known["client_id"],
+            change=lambda old: attrs.evolve(
+                old, backchannel_logout_uri=f"{app.url}/bye"
+            ),
+        )
+        sessions.notices.trusted = frozenset([known["client_id"]])
+        tokens = await trade(provider, known, scope="openid email")
+        claims = await provider.claims(tokens["id_token"])
+        (session,) = await provider.storage.auth_sessions.list()
+        await sessions.logout.ending.end(session.id, "a test")
+        await sessions.notices.close()
+    (seen,) = app.asked("/bye")
+    told_so = await provider.claims(seen.form["logout_token"])
+    assert told_so["sub"] == claims["sub"]
+    assert told_so["aud"] == known["client_id"]
 
 
 # — what it may then do ----------------------------------------------------------------

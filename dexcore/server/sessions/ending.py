@@ -9,6 +9,7 @@ import attrs
 from ...errors import NotFound, StorageError
 from ...storage import AuthSession, Claims, Client, RefreshToken, Storage
 from ..audit import Audit
+from ..clients import Clients
 from ..tokens.refresh import RefreshTokens
 from ..tokens.subjects import Subjects
 from .backchannel import BackChannel
@@ -25,6 +26,7 @@ class Ending:
     """Ends sessions: by a logout, by another login, by their user from elsewhere."""
 
     storage: Storage
+    clients: Clients
     refresh_tokens: RefreshTokens
     subjects: Subjects
     notices: BackChannel
@@ -69,7 +71,7 @@ class Ending:
             await self.refresh_tokens.revoke_family(record)
 
     async def _tell(self, session: AuthSession, client_id: str) -> None:
-        client = await self.storage.clients.find(client_id)
+        client = await self.clients.find(client_id)
         if client is None:
             return
         self.notices.announce(session, client, await self._subject(session, client))
