@@ -1,12 +1,14 @@
 """A browser logs in, and a client trades the code for tokens."""
 
 import asyncio
+import hashlib
 import json
 
 from urllib.parse import quote
 
 import pytest
 
+from dexcore.jose import b64encode, left_half_hash
 from dexcore.oauth2.subjects import encode_subject
 
 CALLBACK = "http://127.0.0.1:5555/callback"
@@ -55,7 +57,10 @@ async def test_a_code_becomes_tokens_with_the_claims_of_the_scopes(world):
     assert claims["email_verified"] is True
     assert claims["name"] == "Kilgore Trout"
     assert claims["exp"] - claims["iat"] == 86400
-    assert {"at_hash", "c_hash", "jti", "auth_time"} <= claims.keys()
+    assert claims["at_hash"] == left_half_hash("ES256", tokens["access_token"])
+    assert {"c_hash", "jti", "auth_time"} <= claims.keys()
+    assert len(claims["sub"]) <= 255
+    assert claims["sub"].isascii()
 
 
 async def test_claims_stay_out_that_no_scope_asks_for(world):
@@ -154,6 +159,25 @@ async def test_the_verifier_must_match_the_challenge(world, asked, brought):
     answer = await world.exchange(await world.code(**asked), **brought)
     assert answer.status == 400
     assert json.loads(answer.text)["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize(
+    "verifier",
+    ["v" * 42, "v" * 129, "v" * 42 + "+", "v" * 42 + "/", "v" * 42 + "=", "é" * 43],
+)
+@pytest.mark.parametrize("method", ["plain", "S256"])
+async def test_a_verifier_is_43_to_128_unreserved_characters(world, method, verifier):
+    """T-PKCE-05: also if it would answer the challenge."""
+    digest = hashlib.sha256(verifier.encode()).digest()
+    challenge = verifier if method == "plain" else b64encode(digest)
+    asked = {"code_challenge": challenge, "code_challenge_method": method}
+    answer = await world.ask(world.browser(), **asked)
+    if method == "plain":
+        assert answer.params["error"] == "invalid_request"
+        return
+    code = await world.code(**asked)
+    refused = await world.exchange(code, code_verifier=verifier)
+    assert json.loads(refused.text)["error"] == "invalid_grant"
 
 
 async def test_a_public_client_proves_itself_by_its_verifier(world):

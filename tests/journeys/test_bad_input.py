@@ -74,15 +74,6 @@ async def test_what_is_wrong_with_a_request_goes_back_to_the_client(
         assert answer.params["state"] == "xyz"
 
 
-async def test_a_parameter_sent_twice_is_refused(world):
-    answer = await world.browser().get(
-        "/dex/auth?client_id=example-app&client_id=example-app"
-        "&redirect_uri=http://127.0.0.1:5555/callback&response_type=code&scope=openid"
-    )
-    assert answer.status == 400
-    assert "Location" not in answer.headers
-
-
 GET_PATHS = [
     "/dex/auth?%ff=%fe",
     "/dex/auth?req=x&hmac=y",

@@ -113,6 +113,51 @@ async def test_a_consent_page_opens_only_in_the_browser_that_began(asking):
     assert "Location" not in stranger.headers
 
 
+async def test_consent_counts_only_from_our_own_page(asking):
+    """T-CONSENT-01: the MAC of its link is what no other site can know."""
+    browser, other = asking.browser(), asking.browser()
+    page = await approval(asking, browser)
+    theirs = await approval(asking, other)
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Frame-Options"] == "DENY"
+    action, yes = page.forms[0]["action"], {"approval": "approve"}
+    path, _, query = action.partition("?")
+    mac = next(part for part in query.split("&") if part.startswith("hmac="))
+    for wrong in (
+        path,
+        action.replace(mac, "hmac="),
+        action.replace(mac, "hmac=AAAA"),
+        theirs.forms[0]["action"],
+    ):
+        refused = await browser.post(wrong, data=yes)
+        assert refused.status in (400, 401)
+        assert "Location" not in refused.headers
+    # A form of another site brings no Lax cookie; to look at the page is no consent.
+    assert (await asking.browser().post(action, data=yes)).status == 400
+    assert (await browser.get(f"{action}&approval=approve")).status == 200
+    assert "code" in (await browser.post(action, data=yes)).params
+    again = await browser.post(action, data=yes)
+    assert again.status == 400
+
+
+async def test_a_form_that_was_posted_is_not_posted_on(asking):
+    """T-AZ-11: after 307 and 308 the client would get the password."""
+    browser = asking.browser()
+    form = await asking.form(browser, connector_id="pw")
+    fields = {"login": "jane", "password": "fox"}
+    asked = await browser.post(form.url, data=fields)
+    page = await browser.follow(asked)
+    landed = await browser.post(page.forms[0]["action"], data={"approval": "approve"})
+    refusal = await browser.post("/dex/auth", data=asking.auth_params(prompt="none"))
+    begun = await browser.post(
+        "/dex/auth", data=asking.auth_params(connector_id="pw", state="2")
+    )
+    assert "error" in refusal.params
+    assert "code" in landed.params
+    for answer in (asked, landed, refusal, begun):
+        assert answer.status in (302, 303)
+
+
 async def test_a_link_of_one_step_opens_no_other(asking):
     browser = asking.browser()
     landed = await asking.log_in(browser, connector_id="pw")

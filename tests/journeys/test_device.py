@@ -568,6 +568,13 @@ async def test_a_device_proves_its_challenge(world, verifier, error):
     assert json.loads(answer.text).get("error") == error
 
 
+async def test_a_verifier_without_a_challenge_is_refused(world, device):
+    """T-PKCE-06: somebody may have removed the challenge (RFC 9700 section 4.8.2)."""
+    await approve(world, device)
+    assert await device.asks(code_verifier=VERIFIER) == "invalid_grant"
+    assert (await device.poll()).status == 200
+
+
 async def test_a_wrong_verifier_does_not_use_up_the_code(world):
     device = Device(world)
     await device.begin(code_challenge=CHALLENGE, code_challenge_method="S256")

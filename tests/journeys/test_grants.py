@@ -383,6 +383,15 @@ async def test_an_exchange_ignores_scopes_it_does_not_know_and_never_refreshes(w
     assert await world.storage.refresh_tokens.list() == []
 
 
+async def test_nobody_acts_for_the_user_of_an_exchanged_token(world):
+    """T-TX-01: we know no actor_token, and what we do not know says nothing."""
+    actor = {"actor_token": "forged", "actor_token_type": TYPE + "access_token"}
+    got = tokens(await exchange(world, **actor))
+    claims = await world.claims(got["access_token"])
+    assert claims["sub"] == encode_subject("jane-id", "people")
+    assert "act" not in claims
+
+
 async def test_a_public_client_may_exchange(world):
     tokens(await exchange(world, auth=None, client_id="native"))
 

@@ -16,6 +16,7 @@ from dexcore.connector import (
 from dexcore.errors import AccessDenied, UpstreamUnavailable
 from dexcore.oauth2 import subjects
 from dexcore.options import option
+from dexcore.storage import Client
 
 BASE = """
 issuer: http://127.0.0.1:5556/dex
@@ -63,6 +64,38 @@ async def test_a_refresh_token_is_rotated_and_keeps_its_id(world):
     claims = await world.claims(second["id_token"])
     assert claims["nonce"] == "n-0S6"
     assert "c_hash" not in claims
+
+
+async def test_a_new_id_token_is_about_the_same_login(world):
+    """T-REF-03: OpenID Connect Core section 12.2."""
+    first = await world.tokens()
+    world.clock.advance(minutes=5)
+    second = parsed(await world.refresh(first["refresh_token"]))
+    old, new = [await world.claims(each["id_token"]) for each in (first, second)]
+    for name in ("iss", "sub", "aud", "nonce", "email", "groups"):
+        assert new.get(name) == old.get(name), name
+    # Without sessions it is not known any more when the login was: then it says so.
+    assert new.get("auth_time", old["auth_time"]) == old["auth_time"]
+    assert "azp" not in new
+    assert new["iat"] - old["iat"] == 300
+    assert new["exp"] - new["iat"] == old["exp"] - old["iat"]
+    assert new["jti"] != old["jti"]
+
+
+async def test_a_client_that_is_gone_gets_no_tokens(world):
+    """T-REF-08: with all it had, whoever else is still there."""
+    await world.storage.clients.create(
+        Client("app", "a-secret", ("http://127.0.0.1:5555/callback",), name="App")
+    )
+    mine = {"auth": ("app", "a-secret")}
+    code = await world.code(client_id="app")
+    tokens = parsed(await world.exchange(code, **mine))
+    await world.storage.clients.delete("app")
+    assert error(await world.refresh(tokens["refresh_token"], **mine)) == (
+        "invalid_client"
+    )
+    other = await world.refresh(tokens["refresh_token"])
+    assert error(other) == "invalid_grant"
 
 
 async def test_scopes_may_be_narrowed_but_not_widened(world):

@@ -13,6 +13,7 @@ import pytest
 
 from dexcore.jose import b64encode
 from dexcore.testing.client_key import ClientKey
+from dexcore.testing.upstreams import Upstream
 
 from .conftest import CALLBACK, CONFIG
 
@@ -194,9 +195,11 @@ async def test_an_unknown_client_hears_nothing(signing):
 
 async def test_no_address_that_a_browser_brings_is_opened(signing):
     """T-AZ-07."""
-    query = urlencode(ASKED | {"request_uri": "http://127.0.0.1:1/request.jwt"})
-    answer = await signing.browser().get(f"/dex/auth?{query}")
-    assert answer.params["error"] == "request_uri_not_supported"
+    with Upstream({"/request.jwt": signed(signing)}) as canary:
+        query = urlencode(ASKED | {"request_uri": f"{canary.url}/request.jwt"})
+        answer = await signing.browser().get(f"/dex/auth?{query}")
+        assert answer.params["error"] == "request_uri_not_supported"
+        assert canary.requests == []
 
 
 async def test_a_signed_request_may_be_pushed(make_world):

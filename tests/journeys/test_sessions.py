@@ -317,6 +317,31 @@ async def test_clients_know_the_session_by_the_same_name_after_another_login(sso
     assert two["auth_time"] - one["auth_time"] == 300
 
 
+@pytest.mark.parametrize("how", ["the callback", "the form", "the whole link"])
+async def test_a_login_that_somebody_else_began_begins_no_session_here(
+    make_world, sso_config, how
+):
+    """T-FLOW-02: an attacker's own code and state, in the victim's browser."""
+    up = "- {type: mockCallback, id: up, name: Up}\nstaticClients:"
+    world = await make_world(sso_config.replace("staticClients:", up))
+    attacker, victim = world.browser(), world.browser()
+    connector = "pw" if how == "the form" else "up"
+    sent = await world.ask(attacker, scope=SCOPE, connector_id=connector)
+    if how == "the form":
+        form = await attacker.follow(sent)
+        fields = {"login": "jane", "password": "fox"}
+        answer = await victim.post(form.url, data=fields)
+    elif how == "the callback":
+        answer = await victim.get(sent.location)
+    else:
+        await world.ask(victim, scope=SCOPE, connector_id=connector, state="mine")
+        answer = await victim.get(sent.location)
+    assert answer.status == 400
+    assert await world.storage.auth_sessions.list() == []
+    refused = await world.silently(victim)
+    assert refused.params["error"] == "login_required"
+
+
 async def test_another_user_gets_another_session(make_world, sso_config):
     """T-SES-02: nothing of the first user's is the second's."""
     world = await make_world(
