@@ -552,7 +552,9 @@ async def house(make_world):
 
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_jwt_that_is_not_what_it_must_be_is_refused_everywhere(house, place):
-    """T-JWT-01 … T-JWT-10, and that the right token is taken at each place."""
+    """T-JWT-01, T-JWT-02, T-JWT-03, T-JWT-04, T-JWT-05, T-JWT-06, T-JWT-07, T-JWT-08,
+    T-JWT-09, T-JWT-10, T-TX-02, T-UI-01: and the right token is taken everywhere.
+    """
     row = PLACES[place]
     taken = [
         f"{attack}: {name}"
