@@ -108,6 +108,7 @@ def test_a_half_hash_goes_with_the_algorithm(
 
 @pytest.mark.parametrize("algorithm", OURS)
 def test_a_new_key_says_what_it_is_for(algorithm: str) -> None:
+    """T-KEY-01."""
     jwk = KEYS[algorithm].private
     assert jwk["alg"] == algorithm
     assert jwk["use"] == "sig"
@@ -282,6 +283,7 @@ def test_a_key_set_lists_the_signing_key_first_then_the_others_in_order() -> Non
 
 
 def test_a_key_set_publishes_no_secret_even_if_it_is_given_one() -> None:
+    """T-DISC-05."""
     key_set = KeySet.of(EC, [RSA.private])
     assert RSA.private["d"].encode() not in key_set.jwks
     assert key_set.verify(RSA.sign(PAYLOAD))
@@ -331,6 +333,7 @@ def test_the_first_unusual_token_does_not_wait_for_an_import() -> None:
 @pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", ""])
 @pytest.mark.parametrize("signature", ["", "AAAA"])
 def test_an_unsigned_token_is_refused(name: str, signature: str) -> None:
+    """T-JWT-01."""
     header = json.dumps({"alg": name, "kid": EC.kid}).encode()
     with pytest.raises(InvalidJWS):
         KEY_SET.verify(f"{b64encode(header)}.{b64encode(PAYLOAD)}.{signature}")
@@ -361,6 +364,7 @@ def _as_der(key: rsa.RSAPublicKey) -> bytes:
 )
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
 def test_a_public_key_is_no_shared_secret(secret: bytes, algorithm: str) -> None:
+    """T-JWT-02."""
     header = json.dumps({"alg": algorithm, "kid": RSA.kid}).encode()
     signed = f"{b64encode(header)}.{b64encode(PAYLOAD)}"
     mac = hmac.digest(secret, signed.encode(), f"sha{algorithm[2:]}")
@@ -388,12 +392,14 @@ def test_a_public_key_is_no_shared_secret(secret: bytes, algorithm: str) -> None
     ids=lambda extra: ",".join(f"{k}={v}" for k, v in extra.items() if k != "jwk"),
 )
 def test_a_header_that_asks_for_more_is_refused(extra: Mapping[str, Any]) -> None:
+    """T-JWT-05."""
     token = forge({"alg": "ES256", "kid": EC.kid, **extra})
     with pytest.raises(InvalidJWS):
         KEY_SET.verify(token)
 
 
 def test_a_key_that_comes_with_the_token_is_not_used() -> None:
+    """T-JWT-03."""
     stranger = SigningKey.load(jose.generate("ES256"))
     token = jwt.encode(
         CLAIMS,
@@ -412,6 +418,7 @@ def test_a_key_that_comes_with_the_token_is_not_used() -> None:
     ids=["path", "sql", "url", "huge", "number", "null", "list", "empty"],
 )
 def test_a_strange_kid_is_no_key(kid: Any) -> None:
+    """T-JWT-04."""
     token = forge({"alg": "ES256", "kid": kid})
     with pytest.raises(InvalidJWS):
         KEY_SET.verify(token)
@@ -421,6 +428,7 @@ def test_a_strange_kid_is_no_key(kid: Any) -> None:
     "algorithm", ["RS256", "ES384", "EdDSA", "PS256", 256, None, []]
 )
 def test_the_key_says_which_algorithm_it_is_for(algorithm: Any) -> None:
+    """T-JWT-06."""
     token = forge({"alg": algorithm, "kid": EC.kid})
     with pytest.raises(InvalidJWS):
         KEY_SET.verify(token)
@@ -466,6 +474,7 @@ def test_a_token_has_three_parts(dots: int) -> None:
 
 
 def test_an_encrypted_token_is_refused() -> None:
+    """T-JWT-08."""
     header = b64encode(b'{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2000000000}')
     with pytest.raises(InvalidJWS):
         KEY_SET.verify(f"{header}.AAAA.AAAA.AAAA.AAAA")
@@ -474,6 +483,7 @@ def test_an_encrypted_token_is_refused() -> None:
 
 
 def test_a_token_that_is_too_long_is_refused() -> None:
+    """T-JWT-07."""
     long = b'{"x":"%s"}' % (b"x" * 65_000)
     with pytest.raises(InvalidJWS):
         KEY_SET.verify(EC.sign(long))
@@ -514,6 +524,7 @@ def test_a_token_that_is_too_long_is_refused() -> None:
 def test_claims_that_could_be_read_in_two_ways_are_refused(
     payload: bytes, unusual_header: bool
 ) -> None:
+    """T-JWT-10."""
     token = forge({"alg": "ES256"}, payload) if unusual_header else EC.sign(payload)
     with pytest.raises(InvalidJWS):
         KEY_SET.verify(token)
@@ -568,6 +579,7 @@ def test_a_provider_may_sign_with_pss(algorithm: str) -> None:
 def test_a_key_that_is_for_something_else_is_not_used(
     change: Mapping[str, Any],
 ) -> None:
+    """T-JWT-06."""
     jwks = {"keys": [{**EC.public, **change}]}
     with pytest.raises(InvalidJWS):
         jose.verify_with_jwks(EC.sign(PAYLOAD), jwks, ["ES256", "ES384"])

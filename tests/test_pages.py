@@ -312,6 +312,7 @@ def test_a_screen_reader_finds_its_way(
 def test_a_page_loads_nothing_from_elsewhere_and_runs_nothing(
     pages: Pages, template: str, values: Mapping[str, Any]
 ) -> None:
+    """T-AZ-13."""
     page = read(pages, template, values)
 
     assert "http://" not in text_of(pages, template, values)
@@ -346,6 +347,7 @@ async def test_every_file_a_page_loads_is_there(
 def test_a_page_comes_with_the_headers_that_fence_it(
     pages: Pages, template: str
 ) -> None:
+    """T-AZ-13."""
     response = pages.render(template, "/dex/auth", status=400, **FULL[template])
 
     assert response.status == 400

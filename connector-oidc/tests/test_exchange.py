@@ -78,6 +78,7 @@ async def test_an_id_token_may_be_good_for_userinfo(exchange, provider):
 async def test_a_token_for_another_application_is_refused(
     exchange, provider, kind, signed
 ):
+    """T-TX-01, T-TX-02."""
     provider.jwt_access_tokens = signed
     if kind == ID and not signed:
         provider.id_token_changes["azp"] = "dexcore"  # that is not whom it is for
@@ -144,6 +145,7 @@ async def test_an_opaque_token_of_one_who_says_nothing_is_refused(exchange, prov
     ids=str,
 )
 async def test_an_id_token_that_is_wrong_is_refused(exchange, provider, changes):
+    """T-TX-01."""
     provider.id_token_changes.update(changes)
     with pytest.raises(AccessDenied, match="not good here"):
         await exchange(ID)

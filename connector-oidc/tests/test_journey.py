@@ -55,6 +55,7 @@ def test_two_providers_do_not_share_users(provider, attacker):
 
 @pytest.mark.parametrize("named", [True, False])
 def test_a_code_of_one_provider_is_not_brought_to_another(provider, attacker, named):
+    """T-FLOW-04."""
     # Mix-up (RFC 9700 section 4.4): the malicious one sends the browser on to the good
     # one, and hopes that we bring its code to the malicious one.
     provider.names_itself = named

@@ -405,6 +405,7 @@ async def test_a_provider_that_names_itself_is_believed(way_of, provider):
 async def test_an_answer_of_another_provider_is_not_believed(
     way_of, provider, names_itself, error
 ):
+    """T-FLOW-04."""
     provider.names_itself = names_itself
     way = await way_of()
     provider.callback_changes.update(iss="https://attacker.example", error=error)
@@ -417,6 +418,7 @@ async def test_an_answer_of_another_provider_is_not_believed(
 async def test_an_answer_without_a_name_is_not_that_of_one_who_names_itself(
     way_of, provider
 ):
+    """T-FLOW-04."""
     provider.names_itself = True
     way = await way_of()
     provider.callback_changes["iss"] = None

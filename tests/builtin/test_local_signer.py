@@ -320,6 +320,7 @@ def test_a_rotation_period_of_nothing_is_refused() -> None:
 
 
 async def test_the_next_key_is_published_before_it_signs(site: Site) -> None:
+    """T-KEY-01, T-KEY-02."""
     signer = await site.replica()
     await signer.refresh()
     first, second = kids(signer)
@@ -333,6 +334,7 @@ async def test_the_next_key_is_published_before_it_signs(site: Site) -> None:
 
 
 async def test_a_key_waits_until_every_client_can_know_it(site: Site) -> None:
+    """T-DISC-05, T-KEY-02."""
     signer = await site.replica(period=timedelta(minutes=1))
     await signer.refresh()
     first, second = kids(signer)
@@ -346,6 +348,7 @@ async def test_a_key_waits_until_every_client_can_know_it(site: Site) -> None:
 async def test_a_retired_key_verifies_until_its_last_token_has_expired(
     site: Site,
 ) -> None:
+    """T-KEY-03."""
     signer = await site.replica()
     await site.pass_time(signer, PERIOD - timedelta(seconds=10))
     last = await signer.sign(PAYLOAD)
@@ -554,7 +557,7 @@ class Served:
 
 
 async def test_no_client_ever_meets_a_key_it_cannot_know(site: Site) -> None:
-    """20 rotations by 3 replicas, seen by clients that keep key sets for 600 s.
+    """T-KEY-02: 20 rotations, 3 replicas, clients that keep key sets for 600 s.
 
     The keys rotate as fast as they can.  Each client keeps what it was served until
     then and does not ask again for an unknown ``kid``; every token is looked at the

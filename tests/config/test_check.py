@@ -267,6 +267,7 @@ UNWISE = {
 def test_an_unwise_choice_is_a_warning(
     text: str, place: str, message: str, remedy: str
 ) -> None:
+    """T-DISC-04."""
     [problem] = found(text)
     assert str(problem).startswith(f"dex.yaml:{place}: warning: ")
     assert message in problem.message

@@ -222,6 +222,7 @@ def runs(house, example):
 async def test_what_belongs_to_another_is_refused_and_still_good(
     runs, example, step, swapped, other
 ):
+    """T-FLOW-01."""
     mine, others = runs(USERS[0], CLIENTS[0], BROWSERS[0]), runs(*other)
     before = STEPS[: STEPS.index(step)]
     for run in (mine, others):

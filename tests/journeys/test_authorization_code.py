@@ -28,6 +28,7 @@ async def test_a_correct_password_answers_with_the_redirect_that_carries_the_cod
 
 
 async def test_the_state_comes_back_as_it_was_sent(world):
+    """T-AZ-12."""
     odd = "a/b c&d=é\U0001f511+%2F"
     landed = await world.log_in(state=odd)
     assert landed.params["state"] == odd
@@ -45,6 +46,7 @@ async def test_the_query_of_a_registered_redirect_uri_is_kept(world):
 
 
 async def test_a_code_becomes_tokens_with_the_claims_of_the_scopes(world):
+    """T-IDT-01."""
     tokens = await world.tokens()
     assert tokens["token_type"] == "bearer"
     assert tokens["expires_in"] == 86399
@@ -71,6 +73,7 @@ async def test_claims_stay_out_that_no_scope_asks_for(world):
 
 
 async def test_the_token_answer_must_not_be_kept(world):
+    """T-TOK-01."""
     answer = await world.exchange(await world.code())
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Pragma"] == "no-cache"
@@ -78,6 +81,7 @@ async def test_the_token_answer_must_not_be_kept(world):
 
 
 async def test_a_code_works_once(world):
+    """T-TOK-02."""
     code = await world.code()
     first, second = await world.exchange(code), await world.exchange(code)
     assert (first.status, second.status) == (200, 400)
@@ -85,6 +89,7 @@ async def test_a_code_works_once(world):
 
 
 async def test_of_many_that_bring_one_code_one_gets_tokens(world):
+    """T-TOK-02."""
     code = await world.code(code_challenge=CHALLENGE, code_challenge_method="S256")
     answers = await asyncio.gather(
         *(world.exchange(code, code_verifier=VERIFIER) for _ in range(50))
@@ -94,6 +99,7 @@ async def test_of_many_that_bring_one_code_one_gets_tokens(world):
 
 
 async def test_a_code_used_twice_revokes_what_the_first_use_got(world):
+    """T-TOK-02."""
     code = await world.code()
     tokens = json.loads((await world.exchange(code)).text)
     assert (await world.introspect(tokens["access_token"]))["active"]
@@ -123,6 +129,7 @@ async def test_a_client_that_proves_its_verifier_twice_keeps_its_tokens(world):
 
 
 async def test_another_client_can_neither_use_nor_burn_a_code(world):
+    """T-TOK-02."""
     code = await world.code()
     thief = await world.exchange(code, auth=("other-app", "a-secret-of-the-other-app"))
     assert json.loads(thief.text)["error"] == "invalid_grant"
@@ -130,6 +137,7 @@ async def test_another_client_can_neither_use_nor_burn_a_code(world):
 
 
 async def test_a_code_expires(world):
+    """T-TOK-02."""
     code = await world.code()
     world.clock.advance(minutes=10, seconds=1)
     answer = await world.exchange(code)
@@ -137,6 +145,7 @@ async def test_a_code_expires(world):
 
 
 async def test_the_redirect_uri_must_be_the_one_the_code_was_sent_to(world):
+    """T-TOK-03."""
     code = await world.code()
     answer = await world.exchange(code, redirect_uri="https://app.example/cb?keep=1")
     assert json.loads(answer.text)["error"] == "invalid_grant"
@@ -156,6 +165,7 @@ async def test_the_redirect_uri_must_be_the_one_the_code_was_sent_to(world):
     ids=["no verifier", "wrong verifier", "verifier without challenge"],
 )
 async def test_the_verifier_must_match_the_challenge(world, asked, brought):
+    """T-PKCE-02, T-PKCE-03."""
     answer = await world.exchange(await world.code(**asked), **brought)
     assert answer.status == 400
     assert json.loads(answer.text)["error"] == "invalid_grant"
@@ -211,6 +221,7 @@ async def _codes(world):
 
 
 async def test_a_trusted_peer_is_an_audience(world):
+    """T-IDT-01."""
     scope = "openid audience:server:client_id:other-app"
     tokens = await world.tokens(scope=scope)
     claims = await world.claims(tokens["id_token"])
@@ -219,6 +230,7 @@ async def test_a_trusted_peer_is_an_audience(world):
 
 
 async def test_an_untrusting_peer_is_none(world):
+    """T-XC-01."""
     answer = await world.ask(
         world.browser(),
         client_id="other-app",
@@ -229,6 +241,7 @@ async def test_an_untrusting_peer_is_none(world):
 
 
 async def test_credentials_are_form_decoded(world):
+    """T-CA-01."""
     code = await world.code()
     answer = await world.exchange(
         code, auth=(quote("example-app"), "a%2Dsecret%2Dof%2Dthe%2Dexample%2Dapp")
@@ -247,6 +260,7 @@ async def test_credentials_may_come_in_the_form(world):
 
 
 async def test_an_unknown_client_and_a_wrong_secret_look_the_same(world):
+    """T-CA-02."""
     code = await world.code()
     unknown = await world.exchange(code, auth=("nobody", "x"))
     wrong = await world.exchange(code, auth=("example-app", "x"))

@@ -50,6 +50,7 @@ REDIRECTED = [
 async def test_an_unknown_client_or_redirect_uri_is_never_redirected_to(
     world, changes, status
 ):
+    """T-REDIR-01."""
     answer = await world.ask(world.browser(), **changes)
     assert answer.status == status
     assert "Location" not in answer.headers
@@ -60,6 +61,7 @@ async def test_an_unknown_client_or_redirect_uri_is_never_redirected_to(
 async def test_what_is_wrong_with_a_request_goes_back_to_the_client(
     world, changes, expected
 ):
+    """T-AZ-04, T-AZ-06."""
     for path in ("/dex/auth", "/dex/auth/pw"):
         answer = await world.ask(world.browser(), path=path, **changes)
         if "connector_id" in changes and path != "/dex/auth":
@@ -128,6 +130,7 @@ BODIES = [
     "path", ["/dex/token", "/dex/token/introspect", "/dex/token/revoke"]
 )
 async def test_a_broken_body_gets_a_well_formed_oauth_error(world, path, body):
+    """T-TOK-01."""
     answer = await world.browser().post(
         path,
         data=body,

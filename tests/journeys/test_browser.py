@@ -83,6 +83,7 @@ async def test_who_agrees_sends_the_code_to_the_client(asking):
 
 
 async def test_who_does_not_agree_is_reported_as_access_denied(asking):
+    """T-CONSENT-01."""
     browser = asking.browser()
     page = await approval(asking, browser)
     landed = await browser.post(page.forms[1]["action"], data={"approval": "rejected"})
@@ -93,6 +94,7 @@ async def test_who_does_not_agree_is_reported_as_access_denied(asking):
 
 
 async def test_one_consent_gives_one_code(asking):
+    """T-CONSENT-01."""
     browser = asking.browser()
     page = await approval(asking, browser)
     answers = await asyncio.gather(
@@ -107,6 +109,7 @@ async def test_one_consent_gives_one_code(asking):
 
 
 async def test_a_consent_page_opens_only_in_the_browser_that_began(asking):
+    """T-FLOW-01."""
     landed = await asking.log_in(asking.browser(), connector_id="pw")
     stranger = await asking.browser().get(landed.location)
     assert stranger.status == 400
@@ -159,6 +162,7 @@ async def test_a_form_that_was_posted_is_not_posted_on(asking):
 
 
 async def test_a_link_of_one_step_opens_no_other(asking):
+    """T-FLOW-01."""
     browser = asking.browser()
     landed = await asking.log_in(browser, connector_id="pw")
     elsewhere = landed.location.replace("/approval?", "/auth?")
@@ -168,6 +172,7 @@ async def test_a_link_of_one_step_opens_no_other(asking):
 
 
 async def test_a_login_form_opens_only_in_the_browser_that_began(world):
+    """T-FLOW-01."""
     form = await world.form(world.browser())
     assert form.status == 200
     stranger = world.browser()
@@ -177,12 +182,14 @@ async def test_a_login_form_opens_only_in_the_browser_that_began(world):
 
 
 async def test_an_upstream_answer_counts_only_in_the_browser_that_began(asking):
+    """T-FLOW-01."""
     upstream = await asking.ask(asking.browser(), connector_id="mock")
     stolen = await asking.browser().get(upstream.location)
     assert stolen.status == 400
 
 
 async def test_two_tabs_finish_each_with_their_own_request(world):
+    """T-FLOW-03."""
     browser = world.browser()
     first = await world.form(browser, state="first")
     second = await world.form(browser, state="second")
@@ -291,6 +298,7 @@ async def test_a_form_posted_across_sites_finds_its_flow_again(asking):
 
 
 async def test_prompt_none_never_shows_a_page(asking):
+    """T-AZ-08."""
     for path in ("/dex/auth", "/dex/auth/pw", "/dex/auth/mock"):
         answer = await asking.ask(asking.browser(), path=path, prompt="none")
         assert answer.params["error"] == "login_required"

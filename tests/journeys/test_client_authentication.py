@@ -166,6 +166,7 @@ WRONG = {"error": "invalid_client", "error_description": "Invalid client credent
 async def test_an_unknown_client_a_wrong_key_and_a_wrong_secret_look_the_same(
     provider,
 ):
+    """T-CA-02."""
     unknown = await as_itself(provider, **proof(provider, client_id="nobody"))
     wrong = await as_itself(provider, **proof(provider, ClientKey("ES256")))
     secret = await as_itself(provider, auth=("plain", "wrong"))
@@ -194,6 +195,7 @@ async def test_an_unknown_client_a_wrong_key_and_a_wrong_secret_look_the_same(
     ids=str,
 )
 async def test_a_claim_that_is_not_what_it_must_be(provider, changes, why):
+    """T-CA-03."""
     answer = await as_itself(provider, **proof(provider, **changes))
     assert answer.status == 401
     assert told(answer)["error"] == "invalid_client"
@@ -212,6 +214,7 @@ async def test_a_claim_that_is_not_what_it_must_be(provider, changes, why):
     ],
 )
 async def test_a_time_that_is_not_now(provider, claim, seconds, why):
+    """T-CA-03."""
     moment = int(provider.clock().timestamp()) + seconds
     answer = await as_itself(provider, **proof(provider, **{claim: moment}))
     assert answer.status == 401
@@ -219,6 +222,7 @@ async def test_a_time_that_is_not_now(provider, claim, seconds, why):
 
 
 async def test_the_token_endpoint_is_an_audience_unless_strict(make_provider):
+    """T-CA-03."""
     old = {"audience": f"{ISSUER}/token"}
     provider = await make_provider()
     assert (await as_itself(provider, **proof(provider, **old))).status == 200
@@ -229,6 +233,7 @@ async def test_the_token_endpoint_is_an_audience_unless_strict(make_provider):
 
 
 async def test_strict_assertions_are_short_lived(make_provider):
+    """T-CA-03."""
     strict = await make_provider(more="compat: strict\n")
     late = int(strict.clock().timestamp()) + 600
     answer = await as_itself(strict, **proof(strict, exp=late))
@@ -236,6 +241,7 @@ async def test_strict_assertions_are_short_lived(make_provider):
 
 
 async def test_an_assertion_counts_once(provider):
+    """T-CA-03."""
     once = proof(provider)
     assert (await as_itself(provider, **once)).status == 200
     for path in ("/dex/token", "/dex/token/introspect", "/dex/token/revoke"):
@@ -266,6 +272,7 @@ async def test_an_assertion_is_remembered_no_longer_than_it_counts(provider, clo
 async def test_of_many_that_use_one_assertion_at_two_replicas_one_succeeds(
     make_world, tmp_path
 ):
+    """T-CA-03."""
     storage = f"{{type: sqlite3, config: {{file: '{tmp_path}/dex.db'}}}}"
     text = CONFIG.replace("{type: memory}", storage)
     replicas = [await make_world(text), await make_world(text)]
@@ -295,6 +302,7 @@ async def test_the_assertion_of_one_client_is_of_no_use_for_another(provider):
 
 
 async def test_a_client_has_one_algorithm_if_it_says_so(provider):
+    """T-CA-03."""
     right = proof(provider, OTHER, "other")
     assert (await as_itself(provider, **right)).status == 200
     now = int(provider.clock().timestamp())
@@ -348,6 +356,7 @@ async def test_what_is_no_assertion_is_refused(provider, assertion):
 
 @pytest.mark.parametrize("where", ["header", "form"])
 async def test_two_methods_at_once_are_refused(provider, where):
+    """T-CA-01."""
     secret = SECRETS["plain"]
     if where == "header":
         answer = await as_itself(provider, auth=("plain", secret), **proof(provider))
@@ -385,6 +394,7 @@ USES = {
 async def test_a_client_proves_itself_as_it_is_registered_and_not_otherwise(
     provider, client_id, method
 ):
+    """T-CA-04."""
     answer = await sent_by(provider, client_id, method)
     if method not in USES[client_id]:
         assert answer.status == 401

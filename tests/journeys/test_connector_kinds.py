@@ -255,7 +255,7 @@ def test_whoever_is_refused_before_they_go_reads_why(journey, poster):
 
 
 async def test_one_upstream_never_finishes_a_login_at_another(poster):
-    """RFC 9700 section 4.4: each login knows where it went."""
+    """T-FLOW-04: RFC 9700 section 4.4: each login knows where it went."""
     with Site() as site:
         evil = Poster(site)
         plugin = Plugin(poster=poster, evil=evil)

@@ -172,6 +172,7 @@ async def test_no_client_secret_is_stored_with_a_device(world):
 async def test_a_device_that_could_not_finish_does_not_begin(
     world, auth, form, status, error
 ):
+    """T-DEV-03."""
     answer = await Device(world, auth=auth).begin(**form)
     assert (answer.status, json.loads(answer.text)["error"]) == (status, error)
     assert await world.storage.device_requests.list() == []
@@ -252,6 +253,7 @@ async def test_a_confidential_device_proves_itself_at_every_step(world):
 
 
 async def test_the_user_agrees_on_a_page_that_names_the_client(world, device):
+    """T-DEV-05."""
     # The file says skipApprovalScreen; RFC 8628 section 5.4 does not.
     browser = world.browser()
     form = await browser.follow(await type_in(browser, device.told["user_code"]))
@@ -264,6 +266,7 @@ async def test_the_user_agrees_on_a_page_that_names_the_client(world, device):
 
 
 async def test_the_link_with_the_code_still_needs_a_click(world, device):
+    """T-DEV-05."""
     browser = world.browser()
     page = await browser.get(
         "/dex/device", params={"user_code": device.told["user_code"]}
@@ -322,6 +325,7 @@ async def test_an_expired_code_is_a_wrong_code(world, device):
 
 
 async def test_codes_cannot_be_guessed_for_long(world, device):
+    """T-DEV-01."""
     browser = world.browser()
     statuses = [(await type_in(browser, "BBBB-BBBB")).status for _ in range(6)]
     assert statuses == [400] * 5 + [429]
@@ -339,6 +343,7 @@ async def test_right_codes_are_no_guesses(world):
 
 
 async def test_a_form_that_is_not_ours_is_refused(world, device):
+    """T-DEV-05."""
     code = {"user_code": device.told["user_code"]}
     verify = "/dex/device/auth/verify_code"
     assert (await world.browser().post(verify, data=code)).status == 403
@@ -353,7 +358,7 @@ async def test_a_form_that_is_not_ours_is_refused(world, device):
 
 
 async def test_a_link_alone_connects_no_device(world, device):
-    """Somebody else's link leads past our page: to the login, and no further."""
+    """T-DEV-04: a link of somebody else leads past our page to the login only."""
     params = {
         "client_id": "tv",
         "redirect_uri": "/dex/device/callback",
@@ -392,6 +397,7 @@ async def test_a_code_on_its_way_to_the_device_page_is_of_no_use_elsewhere(
 
 
 async def test_a_user_who_says_no_lets_the_device_know(world, device):
+    """T-DEV-02."""
     page = await approve(world, device, yes=False)
     assert page.status == 200
     assert "Access was denied" in page.text
@@ -437,6 +443,7 @@ async def test_a_broken_way_back_is_a_page(world, params):
 
 
 async def test_the_code_of_another_client_connects_no_device(world, device):
+    """T-DEV-04."""
     await world.storage.auth_codes.create(
         AuthCode(
             "stolen",
@@ -486,6 +493,7 @@ async def test_enforced_pkce_does_not_stop_devices(make_world):
 
 
 async def test_a_device_that_asks_too_often_must_wait_longer_and_longer(world, device):
+    """T-DEV-02."""
     clock = world.clock
     assert await device.asks() == "authorization_pending"  # the first comes at once
     clock.advance(seconds=5)
@@ -508,6 +516,7 @@ async def test_a_device_that_asks_too_often_gets_its_tokens_all_the_same(world, 
 
 
 async def test_a_device_code_expires(world, device):
+    """T-DEV-02."""
     world.clock.advance(seconds=301)
     assert await device.asks() == "expired_token"
 
@@ -519,6 +528,7 @@ async def test_an_approved_device_code_expires_too(world, device):
 
 
 async def test_a_device_code_works_once(world, device):
+    """T-DEV-06."""
     await approve(world, device)
     assert (await device.poll()).status == 200
     assert await device.asks() == "invalid_request"
@@ -533,6 +543,7 @@ async def test_of_many_polls_at_once_one_gets_the_tokens(world, device):
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_another_client_learns_nothing_and_takes_nothing(world, device, when):
+    """T-DEV-06."""
     if when == "after":
         await approve(world, device)
     thief = Device(world, client="radio")
@@ -561,6 +572,7 @@ async def test_a_poll_brings_a_device_code(world, device):
     [("", "invalid_grant"), ("y" * 50, "invalid_grant"), (VERIFIER, None)],
 )
 async def test_a_device_proves_its_challenge(world, verifier, error):
+    """T-PKCE-06."""
     device = Device(world)
     await device.begin(code_challenge=CHALLENGE, code_challenge_method="S256")
     await approve(world, device)

@@ -45,6 +45,7 @@ def parsed(answer):
     ],
 )
 async def test_discovery_names_endpoints_that_are_there(world, path):
+    """T-ROPC-01."""
     document = parsed(await world.browser().get(path))
     assert document["issuer"] == "http://127.0.0.1:5556/dex"
     assert document["grant_types_supported"] == [
@@ -91,6 +92,7 @@ async def test_a_trailing_slash_of_the_issuer_stays_in_iss(make_world):
 
 
 async def test_keys_may_be_kept_for_ten_minutes(world):
+    """T-DISC-05."""
     await world.server.start()
     answer = await world.browser().get("/dex/keys")
     while len(parsed(answer)["keys"]) < 2:  # the next key is made in the background
@@ -110,6 +112,7 @@ async def test_health_and_home_and_robots_answer(world):
 
 
 async def test_userinfo_tells_what_the_token_says(world):
+    """T-UI-01."""
     tokens = await world.tokens()
     claims = parsed(await world.userinfo(tokens["access_token"]))
     assert claims["email"] == "kilgore@kilgore.trout"
@@ -121,6 +124,7 @@ async def test_userinfo_tells_what_the_token_says(world):
 
 
 async def test_userinfo_takes_no_token_from_the_query(world):
+    """T-UI-01."""
     token = (await world.tokens())["access_token"]
     answer = await world.browser().get("/dex/userinfo", params={"access_token": token})
     assert answer.status == 401
@@ -128,6 +132,7 @@ async def test_userinfo_takes_no_token_from_the_query(world):
 
 
 async def test_userinfo_refuses_an_expired_token(world):
+    """T-UI-01."""
     token = (await world.tokens())["access_token"]
     world.clock.advance(hours=24, seconds=1)
     answer = await world.userinfo(token)
@@ -142,6 +147,7 @@ async def test_an_id_token_is_accepted_as_clients_of_dex_may_rely_on(world):
 
 
 async def test_strictly_only_an_access_token_is_one(make_world):
+    """T-JWT-11, T-JWT-09."""
     world = await make_world(STRICT)
     tokens = await world.tokens()
     assert (await world.userinfo(tokens["id_token"])).status == 401
@@ -152,7 +158,7 @@ async def test_strictly_only_an_access_token_is_one(make_world):
 
 
 async def test_strictly_an_access_token_says_whose_it_is_and_what_for(make_world):
-    """RFC 9068 sections 2.2 and 2.2.3."""
+    """T-JWT-11: RFC 9068 sections 2.2 and 2.2.3."""
     world = await make_world(STRICT)
     tokens = await world.tokens()
     claims = await world.claims(tokens["access_token"])
@@ -206,6 +212,7 @@ async def test_introspection_of_what_is_no_token(world, token):
 
 
 async def test_introspection_needs_a_client_that_proves_who_it_is(world):
+    """T-CA-04, T-INT-01."""
     token = (await world.tokens())["access_token"]
     for auth in (None, ("example-app", "wrong"), ("native", "")):
         answer = await world.post("/dex/token/introspect", auth=auth, token=token)
@@ -214,6 +221,7 @@ async def test_introspection_needs_a_client_that_proves_who_it_is(world):
 
 
 async def test_introspection_tells_a_client_nothing_of_others_tokens(world):
+    """T-INT-02."""
     tokens = await world.tokens()
     for token in (tokens["access_token"], tokens["refresh_token"]):
         found = await world.introspect(
@@ -223,6 +231,7 @@ async def test_introspection_tells_a_client_nothing_of_others_tokens(world):
 
 
 async def test_introspection_tells_an_audience(world):
+    """T-INT-02."""
     scope = "openid audience:server:client_id:other-app"
     token = (await world.tokens(scope=scope))["access_token"]
     found = await world.introspect(
@@ -242,6 +251,7 @@ async def test_a_revoked_access_token_is_dead_and_nothing_else(world):
 
 
 async def test_a_revoked_refresh_token_takes_its_access_tokens_along(world):
+    """T-REF-11, T-REV-01."""
     tokens = await world.tokens()
     answer = await world.post(
         "/dex/token/revoke",
@@ -256,6 +266,7 @@ async def test_a_revoked_refresh_token_takes_its_access_tokens_along(world):
 
 
 async def test_revoking_what_is_unknown_or_somebody_elses_does_nothing(world):
+    """T-REV-01."""
     tokens = await world.tokens()
     other = ("other-app", "a-secret-of-the-other-app")
     for token in (tokens["access_token"], tokens["refresh_token"], "x", "a.b.c"):
@@ -269,6 +280,7 @@ async def test_revoking_what_is_unknown_or_somebody_elses_does_nothing(world):
 
 
 async def test_revocation_needs_a_client(world):
+    """T-REV-01."""
     token = (await world.tokens())["access_token"]
     answer = await world.post(
         "/dex/token/revoke", auth=("example-app", "x"), token=token
@@ -308,6 +320,7 @@ async def test_scripts_of_allowed_origins_may_read_answers(make_world):
 
 
 async def test_pages_cannot_be_framed_sniffed_or_scripted(world):
+    """T-AZ-13."""
     for page in (await world.form(world.browser()), await world.browser().get("/dex")):
         policy = page.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
@@ -326,6 +339,7 @@ async def test_configured_headers_replace_ours(make_world):
 
 
 async def test_pkce_can_be_demanded(make_world):
+    """T-PKCE-01."""
     world = await make_world(
         STRICT.replace("oauth2: {", "oauth2: {pkce: {enforce: true}, ")
     )
@@ -356,6 +370,7 @@ async def test_a_file_that_asks_for_what_is_missing_says_so(make_world, caplog):
 
 
 async def test_strictly_pkce_is_s256_and_public_clients_must(make_world):
+    """T-PKCE-01, T-PKCE-04."""
     world = await make_world(STRICT)
     path = "/dex/.well-known/openid-configuration"
     document = parsed(await world.browser().get(path))

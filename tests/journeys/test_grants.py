@@ -143,6 +143,7 @@ def tokens(answer):
 
 
 async def test_a_client_gets_an_access_token_about_itself(world):
+    """T-CC-01."""
     got = tokens(await credentials(world, scope="profile email groups"))
     assert got.keys() == {"access_token", "token_type", "expires_in"}
     assert got["token_type"] == "bearer"
@@ -199,6 +200,7 @@ async def test_a_client_may_ask_for_a_token_for_a_peer_that_trusts_it(world):
     ids=["public", "wrong secret", "offline", "federated", "unknown", "untrusting"],
 )
 async def test_what_a_client_may_not_ask_for_itself(world, form, expected):
+    """T-CA-04."""
     assert error(await credentials(world, **form)) == expected
 
 
@@ -284,6 +286,7 @@ async def test_a_wrong_password_and_an_unknown_user_look_the_same(world):
 
 
 async def test_guesses_count_with_those_at_the_form(world):
+    """T-ROPC-01."""
     for _ in range(50):
         await password(world, password="wrong")
     browser = world.browser()
@@ -334,6 +337,7 @@ async def test_parallel_passwords_leave_one_refresh_token(world):
     ids=["missing", "no passwords there", "not set"],
 )
 async def test_the_file_names_who_checks_passwords(make_world, connector, expected):
+    """T-ROPC-01."""
     text = CONFIG.replace(
         "passwordConnector: people", f"passwordConnector: {connector}"
     )
@@ -378,6 +382,7 @@ async def test_an_id_token_may_be_asked_for(world):
 
 
 async def test_an_exchange_ignores_scopes_it_does_not_know_and_never_refreshes(world):
+    """T-TX-01."""
     got = tokens(await exchange(world, scope="openid everything offline_access"))
     assert "refresh_token" not in got
     assert await world.storage.refresh_tokens.list() == []
@@ -422,6 +427,7 @@ async def test_a_public_client_may_exchange(world):
     ids=lambda value: str(value)[:60],
 )
 async def test_what_is_not_exchanged(world, form, expected):
+    """T-TX-01."""
     answer = await exchange(world, **form)
     assert error(answer) == expected
     assert "secret detail" not in answer.text

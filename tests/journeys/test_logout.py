@@ -712,6 +712,7 @@ OTHER = ("other-app", "a-secret-of-the-other-app")
 
 
 async def test_refresh_tokens_end_with_the_session_where_the_client_says_so(bound):
+    """T-REF-11."""
     browser, tokens = await offline(bound, "example-app")
     await log_out(browser, id_token_hint=tokens["id_token"])
     refused = await bound.refresh(tokens["refresh_token"])
@@ -750,7 +751,7 @@ async def test_a_logout_in_one_browser_spares_the_tokens_of_another(bound):
 
 
 async def test_a_refresh_keeps_the_time_of_its_own_login(bound):
-    """OpenID Connect Core section 12.2."""
+    """T-REF-03: OpenID Connect Core section 12.2."""
     browser, tokens = await offline(bound, "other-app")
     one = await bound.claims(tokens["id_token"])
     bound.clock.advance(minutes=30)
@@ -811,6 +812,7 @@ async def test_all_other_sessions_are_ended_from_here(sso):
 
 
 async def test_the_access_of_an_application_is_taken_back_from_here(make_world, config):
+    """T-REF-11."""
     world = await make_world(config.replace("skipApprovalScreen: true", ""))
     browser, landed = await world.logged_in(scope="openid email offline_access")
     page = await browser.follow(landed)

@@ -619,6 +619,7 @@ def test_every_grant_says_how_it_is_walked(grant_type):
     ],
 )
 async def test_every_policy_holds_on_every_way(make_house, rule, way):
+    """T-REF-08, T-TX-01, T-XC-01."""
     house = await make_house(rule)
     answer = await way(house)
     if "access_token" in answer:

@@ -99,6 +99,7 @@ async def test_a_client_that_is_gone_gets_no_tokens(world):
 
 
 async def test_scopes_may_be_narrowed_but_not_widened(world):
+    """T-REF-02."""
     token = (await world.tokens(scope="openid email offline_access"))["refresh_token"]
     wider = await world.refresh(token, scope="openid groups")
     assert error(wider) == "invalid_scope"
@@ -109,6 +110,7 @@ async def test_scopes_may_be_narrowed_but_not_widened(world):
 
 
 async def test_a_predecessor_that_lost_a_race_is_refused_and_nothing_else(world):
+    """T-REF-06, T-REF-12."""
     first = await world.tokens()
     second = parsed(await world.refresh(first["refresh_token"]))
     world.clock.advance(seconds=9)
@@ -117,6 +119,7 @@ async def test_a_predecessor_that_lost_a_race_is_refused_and_nothing_else(world)
 
 
 async def test_a_predecessor_that_comes_later_revokes_the_family(world):
+    """T-REF-04, T-REF-12."""
     first = await world.tokens()
     second = parsed(await world.refresh(first["refresh_token"]))
     world.clock.advance(seconds=11)
@@ -127,6 +130,7 @@ async def test_a_predecessor_that_comes_later_revokes_the_family(world):
 
 
 async def test_an_older_token_of_the_family_revokes_it_at_any_time(world):
+    """T-REF-04, T-REF-05."""
     first = await world.tokens()
     second = parsed(await world.refresh(first["refresh_token"]))
     third = parsed(await world.refresh(second["refresh_token"]))
@@ -136,6 +140,7 @@ async def test_an_older_token_of_the_family_revokes_it_at_any_time(world):
 
 
 async def test_a_secret_that_was_never_issued_revokes_nothing(world):
+    """T-REF-09."""
     first = await world.tokens()
     refresh_id, secret = subjects.decode_refresh(first["refresh_token"])
     made_up = secret[:-1] + ("a" if secret[-1] != "a" else "b")
@@ -147,6 +152,7 @@ async def test_a_secret_that_was_never_issued_revokes_nothing(world):
 
 
 async def test_another_client_cannot_use_a_refresh_token(world):
+    """T-REF-01."""
     first = await world.tokens()
     thief = await world.refresh(
         first["refresh_token"], auth=("other-app", "a-secret-of-the-other-app")
@@ -156,6 +162,7 @@ async def test_another_client_cannot_use_a_refresh_token(world):
 
 
 async def test_within_the_reuse_interval_all_get_the_same_successor(make_world):
+    """T-REF-05, T-REF-06."""
     world = await make_world(config("reuseInterval: 3s"))
     first = await world.tokens()
     world.clock.advance(seconds=60)
@@ -199,6 +206,7 @@ async def test_without_rotation_the_token_stays(make_world):
     ],
 )
 async def test_refresh_tokens_expire(make_world, policy, steps, status):
+    """T-REF-10."""
     world = await make_world(config(policy))
     token = (await world.tokens())["refresh_token"]
     for seconds in steps:
@@ -269,6 +277,7 @@ async def upstream_world(make_world, upstream):
 
 
 async def test_upstream_is_asked_with_the_newest_data(upstream_world, upstream):
+    """T-REF-07."""
     token = (await upstream_world.tokens())["refresh_token"]
     for _ in range(3):
         token = parsed(await upstream_world.refresh(token))["refresh_token"]
@@ -276,6 +285,7 @@ async def test_upstream_is_asked_with_the_newest_data(upstream_world, upstream):
 
 
 async def test_what_changed_upstream_is_in_the_next_token(upstream_world, upstream):
+    """T-REF-08."""
     token = (await upstream_world.tokens())["refresh_token"]
     upstream.email = "jane@married.example"
     tokens = parsed(await upstream_world.refresh(token))
@@ -284,6 +294,7 @@ async def test_what_changed_upstream_is_in_the_next_token(upstream_world, upstre
 
 
 async def test_a_user_who_is_gone_upstream_gets_no_tokens(upstream_world, upstream):
+    """T-REF-08."""
     token = (await upstream_world.tokens())["refresh_token"]
     upstream.mood = AccessDenied("The account is disabled.")
     answer = await upstream_world.refresh(token)
@@ -322,6 +333,7 @@ async def test_many_at_once_ask_upstream_once(upstream_world, upstream):
 
 
 async def test_a_client_that_lost_its_connector_gets_no_tokens(make_world):
+    """T-REF-08."""
     world = await make_world()
     token = (await world.tokens())["refresh_token"]
     refresh_id, _ = subjects.decode_refresh(token)

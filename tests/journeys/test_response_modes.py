@@ -22,6 +22,7 @@ async def test_discovery_says_which_modes_there_are(world):
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_code_comes_by_the_mode_that_was_asked_for(world, mode):
+    """T-DISC-06."""
     landed = await world.log_in(response_mode=mode, state=ODD)
     assert landed.mode == mode
     assert list(landed.params) == ["code", "state", "iss"]
@@ -33,6 +34,7 @@ async def test_a_code_comes_by_the_mode_that_was_asked_for(world, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_refusal_before_the_login_comes_by_the_same_mode(world, mode):
+    """T-DISC-06."""
     for path in ("/dex/auth", "/dex/auth/pw"):
         refused = await world.ask(
             world.browser(), path=path, response_mode=mode, prompt="none", state=ODD
@@ -46,6 +48,7 @@ async def test_a_refusal_before_the_login_comes_by_the_same_mode(world, mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("size", [10, 5000], ids=["in a cookie", "too large for one"])
 async def test_a_refusal_at_a_later_page_comes_by_the_same_mode(world, mode, size):
+    """T-DISC-06."""
     browser = world.browser()
     asked = await browser.follow(
         await world.log_in(
@@ -136,6 +139,7 @@ async def test_the_page_that_posts_may_not_be_kept_or_framed_and_needs_no_cookie
 
 
 async def test_a_redirect_uri_cannot_forge_the_issuer(make_world):
+    """T-DISC-06."""
     uri = "https://app.example/cb?iss=https://evil.example&keep=1"
     world = await make_world(CONFIG.replace("https://app.example/cb?keep=1", uri))
     landed = await world.log_in(redirect_uri=uri)

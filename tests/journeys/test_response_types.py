@@ -76,6 +76,7 @@ def check_front(front):
 async def test_every_response_type_is_answered_in_every_mode(
     front, check_front, response_type, mode
 ):
+    """T-AZ-05, T-IDT-01."""
     landed = await front.log_in(
         response_type=response_type, response_mode=mode, state="a/b c&d=é+%2F"
     )
@@ -168,6 +169,7 @@ async def test_without_a_code_nothing_is_stored(front):
 
 
 async def test_who_has_logged_in_is_the_same_by_either_way(front, check_front):
+    """T-IDT-01."""
     landed = await front.log_in(response_type="code id_token")
     ours = await check_front(landed.params)
     tokens = json.loads((await front.exchange(landed.params["code"])).text)

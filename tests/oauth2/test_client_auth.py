@@ -77,6 +77,7 @@ def test_the_form_may_repeat_what_the_header_says(form: dict[str, str]) -> None:
     ],
 )
 def test_two_ways_at_once_are_refused(form: dict[str, str]) -> None:
+    """T-CA-01."""
     with pytest.raises(InvalidRequest, match="two ways"):
         credentials(basic("app", "s3cret"), form)
 
@@ -139,6 +140,7 @@ def test_the_secret_of_one_client_is_not_that_of_another() -> None:
 def test_a_confidential_client_with_an_empty_secret_proves_nothing(
     secret: str | None,
 ) -> None:
+    """T-CA-01."""
     assert not proves(Client(id="app"), secret)
 
 

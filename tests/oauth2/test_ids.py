@@ -22,6 +22,7 @@ from dexcore.oauth2.ids import (
 
 
 def test_an_id_has_32_characters_of_five_bits_after_a_letter() -> None:
+    """T-TOK-04."""
     assert re.fullmatch(r"[a-z][a-z2-7]{32}", new_id())
 
 
@@ -73,6 +74,7 @@ def test_a_mac_key_is_51_ascii_bytes() -> None:
 
 
 def test_a_user_code_is_easy_to_type() -> None:
+    """T-DEV-01."""
     letters = "[BCDFGHJKLMNPQRSTVWXZ]{4}"
     assert re.fullmatch(f"{letters}-{letters}", new_user_code())
 

@@ -40,6 +40,7 @@ def test_without_a_challenge_there_is_nothing_to_prove() -> None:
 
 
 def test_plain_is_refused_where_it_is_switched_off() -> None:
+    """T-PKCE-04."""
     for method in ("plain", ""):
         with pytest.raises(InvalidRequest, match=r'method \("plain"\)'):
             check_challenge(VERIFIER, method, ("S256",))
@@ -65,6 +66,7 @@ def test_a_challenge_of_the_wrong_shape_is_refused(challenge: str) -> None:
 
 @pytest.mark.parametrize("length", [43, 128])
 def test_verifiers_from_43_to_128_characters_are_accepted(length: int) -> None:
+    """T-PKCE-05."""
     verifier = ("aZ09-._~" * 16)[:length]
     verify(check_challenge(verifier, "plain", BOTH), verifier)
 

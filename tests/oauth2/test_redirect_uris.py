@@ -58,6 +58,7 @@ def test_a_registered_uri_is_allowed(public: bool) -> None:
     ],
 )
 def test_a_uri_that_differs_by_one_character_is_not(uri: str, public: bool) -> None:
+    """T-REDIR-01."""
     assert not allowed(uri, "https://app.example/cb", public=public)
 
 
@@ -111,6 +112,7 @@ def test_nobody_is_sent_where_no_application_is(uri: str, public: bool) -> None:
     ],
 )
 def test_a_native_application_listens_where_it_likes(uri: str) -> None:
+    """T-REDIR-05."""
     assert allowed(uri, public=True)
 
 
@@ -156,6 +158,7 @@ def test_a_native_application_listens_where_it_likes(uri: str) -> None:
     ],
 )
 def test_nothing_else_is_the_loopback_interface(uri: str) -> None:
+    """T-REDIR-05."""
     assert not allowed(uri, public=True)
 
 
@@ -164,6 +167,7 @@ def test_nothing_else_is_the_loopback_interface(uri: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_a_registered_loopback_address_takes_any_port(host: str) -> None:
+    """T-REDIR-05."""
     registered = f"http://{host}/cb?x=1"
     assert allowed(f"http://{host}:51004/cb?x=1", registered, public=True)
     assert allowed(f"http://{host}/cb?x=1", f"http://{host}:80/cb?x=1", public=True)
@@ -198,12 +202,14 @@ def test_a_registered_localhost_takes_the_port_it_says() -> None:
     ],
 )
 def test_our_parameters_join_the_query(uri: str, expected: str) -> None:
+    """T-REDIR-04."""
     assert add_parameters(uri, {"code": "x", "state": ""}) == expected
 
 
 @settings(deadline=None)  # the machine may be busy
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_state_arrives_as_it_was_sent(state: str) -> None:
+    """T-AZ-12."""
     for uri in ("https://a/cb", "https://a/cb?a=1"):
         target = add_parameters(uri, {"code": "c", "state": state})
         found = parse_qsl(urlsplit(target).query, keep_blank_values=True)
