@@ -296,6 +296,7 @@ async def test_a_refresh_can_be_repeated_wherever_the_database_fails(
     house, clock, broken_everywhere
 ):
     """T-REF-06."""
+
     async def prepare():
         token = (await house.tokens())["refresh_token"]
         clock.move(minutes=1)
