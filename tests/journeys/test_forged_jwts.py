@@ -5,6 +5,7 @@ attack.  A module that begins to read JWTs fails here until its places are rows.
 """
 
 import base64
+import hashlib
 import hmac
 import json
 import re
@@ -25,11 +26,14 @@ from dexcore.testing.client_key import ASSERTION_TYPE, ClientKey
 from dexcore.testing.upstreams import Upstream
 from dexcore.testing.upstreams.openid import OpenIDProvider
 
+from .conftest import CHALLENGE, VERIFIER
+
 ROOT = Path(__file__).parents[2]
 ISSUER = "http://127.0.0.1:5556/dex"
 CALLBACK = "http://127.0.0.1:5555/callback"
 SECRET = "a-secret-of-the-example-app"
 SCOPE = "openid email profile"
+PKCE = {"code_challenge": CHALLENGE, "code_challenge_method": "S256"}
 TYPE = "urn:ietf:params:oauth:token-type:"
 JANE = encode_subject("0-385-28089-0", "pw")
 
@@ -51,8 +55,12 @@ oauth2:
   skipApprovalScreen: true
   grantTypes: [authorization_code, refresh_token, client_credentials,
     'urn:ietf:params:oauth:grant-type:device_code',
+    'urn:ietf:params:oauth:grant-type:jwt-bearer',
     'urn:ietf:params:oauth:grant-type:token-exchange']
+  jwtBearer: {trustedIssuers: [{issuer: 'https://idp.example', connectorID: idp,
+    jwks: %s}]}
 connectors:
+- {type: mockCallback, id: idp, name: IdP}
 - {type: mockPassword, id: pw, name: Passwords, config: {username: jane, password: fox}}
 - type: oidc
   id: up
@@ -68,6 +76,10 @@ staticClients:
   redirectURIs: ['http://127.0.0.1:5555/callback', /dex/device/callback]
   name: Keyed
   metadata: {token_endpoint_auth_method: private_key_jwt, jwks: %s}
+- id: native
+  public: true
+  redirectURIs: ['http://127.0.0.1:5555/callback']
+  name: Native
 - id: signing
   redirectURIs: ['http://127.0.0.1:5555/callback']
   name: Signing
@@ -84,11 +96,13 @@ class Forger:
     claims: dict
     typ: str | None
     house: object
+    more: dict = attrs.Factory(dict)  # that is in the header
 
     def sign(self, payload=None, key=None, **header):
         """Sign the claims, or *payload* in their place, with other header members."""
         payload = self.claims if payload is None else payload
-        return (key or self.key).sign(payload, **{"typ": self.typ} | header)
+        header = {"typ": self.typ} | self.more | header
+        return (key or self.key).sign(payload, **header)
 
     def raw(self, header, payload=None, signature="AAAA"):
         """Return a JWS whose header is exactly this; a signature may be a function."""
@@ -102,7 +116,7 @@ class Forger:
         """Return the header, as JSON, with changes."""
         known = {"alg": self.key.algorithm, "kid": self.key.jwk["kid"]}
         known |= {"typ": self.typ} if self.typ else {}
-        return json.dumps(known | changes)
+        return json.dumps(known | self.more | changes)
 
     def signed_header(self, **changes):
         """Sign with a header that may have ``null`` in it."""
@@ -174,6 +188,8 @@ def with_a_key_of_its_own(place):
 
 
 def with_a_strange_kid(place):
+    if place.own_key:
+        return  # there is no other key to name
     for name, kid in {
         "path": "../../../../etc/passwd",
         "sql": "' OR 1=1 --",
@@ -204,7 +220,8 @@ def with_rules_of_its_own(place):
 
 
 def with_another_algorithm(place):
-    for name in ("RS384", "RS512", "PS256"):
+    # Who may bring any key may use it as they like.
+    for name in () if place.own_key else ("RS384", "RS512", "PS256"):
         yield (
             f"really {name}",
             lambda f, n=name: f.sign(key=ClientKey(n, f.key.jwk)),
@@ -239,6 +256,7 @@ OTHER_TYPES = (
     "client-authentication+jwt",
     "oauth-authz-req+jwt",
     "secevent+jwt",
+    "oauth-id-jag+jwt",
 )
 
 
@@ -263,26 +281,28 @@ def of_another_kind(place):
     for name in OTHER_TYPES:
         if name.removeprefix("application/") not in place.types:
             yield f"typ {name}", lambda f, n=name: f.sign(typ=n)
-    yield (
-        "of another issuer",
-        lambda f: f.sign(f.claims | {"iss": "https://evil.example"}),
-    )
+    if not place.own_key:
+        yield (
+            "of another issuer",
+            lambda f: f.sign(f.claims | {"iss": "https://evil.example"}),
+        )
     for kind, make in KINDS.items():
         if kind != place.kind:
             yield f"good elsewhere: {kind}", lambda f, make=make: make(f.house).sign()
 
 
 def of_odd_claims(place):
+    time = "iat" if place.own_key else "exp"
     for name, (member, written) in {
-        "iss twice": ("", '"iss": "https://evil.example"'),
-        "exp twice": ("", '"exp": 1999999999'),
-        "exp is NaN": ("exp", '"exp": NaN'),
-        "exp is infinite": ("exp", '"exp": 1e400'),
-        "exp is negative": ("exp", '"exp": -1'),
-        "exp is a text": ("exp", '"exp": "1999999999"'),
-        "exp is true": ("exp", '"exp": true'),
-        "exp is null": ("exp", '"exp": null'),
-        "exp is a list": ("exp", '"exp": [1999999999]'),
+        "jti twice": ("", '"jti": "another"'),
+        "its time twice": ("", f'"{time}": 1999999999'),
+        "its time is NaN": (time, f'"{time}": NaN'),
+        "its time is infinite": (time, f'"{time}": 1e400'),
+        "its time is negative": (time, f'"{time}": -1'),
+        "its time is a text": (time, f'"{time}": "1999999999"'),
+        "its time is true": (time, f'"{time}": true'),
+        "its time is null": (time, f'"{time}": null'),
+        "its time is a list": (time, f'"{time}": [1999999999]'),
         "iat is a text": ("iat", '"iat": "now"'),
         "nbf is NaN": ("nbf", '"nbf": NaN'),
         "an object twice": ("", '"x": {"a": 1, "a": 2}'),
@@ -316,7 +336,7 @@ class House:
 
     def __init__(self, world, provider, canary):
         self.world, self.provider, self.canary = world, provider, canary
-        self.number = 0
+        self.number, self.bound = 0, None
 
     @property
     def now(self):
@@ -335,7 +355,7 @@ def id_token(house):
 
 def access_token(house):
     claims = {"iss": ISSUER, "sub": JANE, "aud": "example-app", **house.times()}
-    claims |= {"client_id": "example-app", "scope": "openid"}
+    claims |= {"client_id": "example-app", "scope": "openid", "at_hash": "x"}
     return Forger(OURS, claims, "at+jwt", house)
 
 
@@ -367,6 +387,22 @@ def upstream_id_token(house):
     return Forger(UPSTREAMS, claims, None, house)
 
 
+def trusted_assertion(house):
+    claims = {"iss": "https://idp.example", "sub": "u", "aud": ISSUER, **house.times()}
+    claims |= {"client_id": "example-app"}
+    return Forger(UPSTREAMS, claims, "oauth-id-jag+jwt", house)
+
+
+def proof(house, method="POST", path="/token", access_token=""):
+    jwk = {name: CLIENTS.jwk[name] for name in ("kty", "n", "e")}
+    claims = {"htm": method, "htu": f"{ISSUER}{path}", **house.times()}
+    claims.pop("exp")
+    if access_token:
+        digest = hashlib.sha256(access_token.encode()).digest()
+        claims["ath"] = b64encode(digest)
+    return Forger(CLIENTS, claims, "dpop+jwt", house, {"jwk": jwk, "kid": None})
+
+
 KINDS = {
     "ID token": id_token,
     "access token": access_token,
@@ -374,6 +410,8 @@ KINDS = {
     "client assertion": assertion,
     "request object": request_object,
     "upstream's ID token": upstream_id_token,
+    "assertion of a trusted issuer": trusted_assertion,
+    "proof of a key": proof,
 }
 
 
@@ -460,6 +498,57 @@ async def a_request_object_that_is_pushed(house, forge):
     return answer.status == 201
 
 
+async def an_assertion_of_a_trusted_issuer(house, forge):
+    answer = await house.world.post(
+        "/dex/token",
+        browser=house.browser,
+        grant_type="urn:ietf:params:oauth:grant-type:jwt-bearer",
+        assertion=forge(trusted_assertion(house)),
+    )
+    return answer.status == 200
+
+
+def header(text):
+    """Return what no HTTP client would send as it should be: a proof is a header."""
+    return {"DPoP": text.encode("utf-8", "replace").decode("latin-1")}
+
+
+async def begun_with_a_key(house):
+    """Log in to a public client; what it gets is bound to the key of the clients."""
+    if house.bound is None:
+        landed = await house.world.log_in(
+            client_id="native", scope="openid offline_access", connector_id="pw", **PKCE
+        )
+        form = {"grant_type": "authorization_code", "redirect_uri": CALLBACK}
+        form |= {"client_id": "native", "code_verifier": VERIFIER}
+        answer = await house.browser.post(
+            "/dex/token",
+            data=form | {"code": landed.params["code"]},
+            headers=header(proof(house).sign()),
+        )
+        assert answer.status == 200, answer.text
+        house.bound = json.loads(answer.text)
+    return house.bound
+
+
+async def a_proof_with_a_refresh_token(house, forge):
+    tokens = await begun_with_a_key(house)
+    form = {"grant_type": "refresh_token", "client_id": "native"}
+    answer = await house.browser.post(
+        "/dex/token",
+        data=form | {"refresh_token": tokens["refresh_token"]},
+        headers=header(forge(proof(house))),
+    )
+    return answer.status == 200
+
+
+async def a_proof_at_userinfo(house, forge):
+    token = (await begun_with_a_key(house))["access_token"]
+    good = proof(house, "GET", "/userinfo", token)
+    headers = {"Authorization": f"DPoP {token}"} | header(forge(good))
+    return (await house.browser.get("/dex/userinfo", headers=headers)).status == 200
+
+
 def an_assertion_at(path, **form):
     async def bring(house, forge):
         proof = {
@@ -477,6 +566,7 @@ def an_assertion_at(path, **form):
 AT_HINTS, AT_TOKENS = "dexcore/server/hints.py", "dexcore/server/tokens/access.py"
 AT_ASSERTIONS = "dexcore/server/client_assertions.py"
 AT_OBJECTS = "dexcore/server/authorize/request_objects.py"
+AT_TRUSTED, AT_PROOFS = "dexcore/server/trusted_issuers.py", "dexcore/oauth2/dpop.py"
 AT_UPSTREAM = "connector-oidc/dexcore_connector_oidc/verification.py"
 
 
@@ -488,6 +578,7 @@ class Place:
     read_in: str
     kind: str
     types: tuple[str, ...] = ()
+    own_key: bool = False  # the token brings it, and must be made with a known one
 
 
 def assertions(path, **form):
@@ -520,6 +611,19 @@ PLACES = {
             "pushed request": a_request_object_that_is_pushed,
         }.items()
     },
+    "jwt-bearer": Place(
+        an_assertion_of_a_trusted_issuer,
+        AT_TRUSTED,
+        "assertion of a trusted issuer",
+        ("oauth-id-jag+jwt",),
+    ),
+    **{
+        name: Place(bring, AT_PROOFS, "proof of a key", ("dpop+jwt",), own_key=True)
+        for name, bring in {
+            "proof at token": a_proof_with_a_refresh_token,
+            "proof at userinfo": a_proof_at_userinfo,
+        }.items()
+    },
     "token": assertions("/dex/token", grant_type="client_credentials", scope="openid"),
     "device": assertions("/dex/device/code"),
     "par": assertions(
@@ -541,8 +645,9 @@ async def house(make_world):
         }
         provider.answers["/keys"] = UPSTREAMS.jwks
         jwks = json.dumps(CLIENTS.jwks)
+        idp = json.dumps(UPSTREAMS.jwks)
         world = await make_world(
-            CONFIG % (provider.issuer, jwks, jwks),
+            CONFIG % (idp, provider.issuer, jwks, jwks),
             people.TestingPlugin(keys.TestOnlySigner(), people.People({})),
         )
         house = House(world, provider, canary)
@@ -577,7 +682,8 @@ def test_whatever_reads_a_jwt_is_attacked():
             continue
         text = file.read_text("utf-8")
         if re.search(
-            r"\b(key_set|keys|newer|verified)\b.*\.verify\(|verify_with_jwks", text
+            r"\b(key_set|keys|newer|verified)\b.*\.verify\(|verify_with_jwks|verify_by_own_key",
+            text,
         ):
             readers.add(str(inside))
     assert readers == {row.read_in for row in PLACES.values()} | {
