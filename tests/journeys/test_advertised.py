@@ -83,8 +83,12 @@ oauth2:
   responseTypes: [code, id_token, token]
   grantTypes: [authorization_code, implicit, refresh_token, password,
     client_credentials, 'urn:ietf:params:oauth:grant-type:device_code',
+    'urn:ietf:params:oauth:grant-type:jwt-bearer',
     'urn:ietf:params:oauth:grant-type:token-exchange']
-""",
+  jwtBearer: {trustedIssuers: [{issuer: 'https://idp.example', connectorID: pw,
+    jwks: %s}]}
+"""
+    % json.dumps(KEYS["ES256"].jwks),  # noqa: UP031 - braces are YAML's
     "little": """
 oauth2:
   skipApprovalScreen: true
@@ -231,6 +235,14 @@ async def with_anothers_token(house):
     )
 
 
+async def with_an_assertion(house):
+    now = int(house.world.clock().timestamp())
+    said = {"iss": "https://idp.example", "sub": "u", "aud": ISSUER, "iat": now}
+    said |= {"exp": now + 60, "jti": f"{len(house.world.browsers)}", "client_id": "app"}
+    token = KEYS["ES256"].sign(said, typ="oauth-id-jag+jwt")
+    return await house.token(URN + "jwt-bearer", assertion=token)
+
+
 GRANTS = {
     "authorization_code": with_a_code,
     "implicit": by_the_browser,
@@ -238,6 +250,7 @@ GRANTS = {
     "password": with_a_password,
     "client_credentials": as_itself,
     URN + "device_code": with_a_device,
+    URN + "jwt-bearer": with_an_assertion,
     URN + "token-exchange": with_anothers_token,
 }
 
@@ -438,6 +451,14 @@ async def knows_users(house, value):
     assert len(subjects) == (1 if value == "public" else 2)
 
 
+async def profiled(house, value):
+    assert "access_token" in await with_an_assertion(house)
+
+
+async def not_profiled(house, value):
+    assert "error" in await with_an_assertion(house)
+
+
 # — signatures -------------------------------------------------------------------------
 
 
@@ -521,6 +542,33 @@ def assertion_at(endpoint, expected):
 
 # Advertised is what may sign, also after a change of the file; each has a test below.
 SIGNERS = ("RS256", "ES256", "EdDSA")
+
+
+async def proves_a_key(house, alg):
+    """Return what a token request with a proof made by *alg* is answered."""
+    key = KEYS.get(alg, KEYS["ES256"])
+    jwk = {name: value for name, value in key.jwks["keys"][0].items() if name in PUBLIC}
+    now = int(house.world.clock().timestamp())
+    said = {"htm": "POST", "htu": f"{ISSUER}/token", "iat": now, "jti": "x" + alg}
+    header = {"typ": "dpop+jwt", "kid": None, "jwk": jwk, "alg": alg}
+    landed = await house.log_in()
+    form = {"grant_type": "authorization_code", "redirect_uri": CALLBACK}
+    form |= {"code": landed.params["code"], "client_id": "app", "client_secret": SECRET}
+    answer = await house.world.browser().post(
+        "/dex/token", data=form, headers={"DPoP": key.sign(said, **header)}
+    )
+    return json.loads(answer.text)
+
+
+PUBLIC = ("kty", "crv", "x", "y", "n", "e")
+
+
+async def binds(house, alg):
+    assert (await proves_a_key(house, alg))["token_type"] == "DPoP"
+
+
+async def does_not_bind(house, alg):
+    assert (await proves_a_key(house, alg))["error"] == "invalid_dpop_proof"
 
 
 async def signs(house, alg):
@@ -610,8 +658,8 @@ ROWS = {
     "grant_types_supported": Row(
         (
             *GRANTS,
-            *(URN + "jwt-bearer", URN + "saml2-bearer", "urn:openid:params:grant-type"),
-            *("urn:openid:params:grant-type:ciba", "bogus", "Authorization_Code"),
+            *(URN + "saml2-bearer", "urn:openid:params:grant-type:ciba"),
+            *("bogus", "Authorization_Code"),
         ),
         granted,
         not_granted,
@@ -637,6 +685,10 @@ ROWS = {
         (True,), heeds_the_parameter, ignores_the_parameter
     ),
     "subject_types_supported": Row(("public", "pairwise"), knows_users, never),
+    "authorization_grant_profiles_supported": Row(
+        ("urn:ietf:params:oauth:grant-profile:id-jag",), profiled, not_profiled
+    ),
+    "dpop_signing_alg_values_supported": Row(ALGS, binds, does_not_bind),
     "id_token_signing_alg_values_supported": Row(ALGS, signs, does_not_sign),
     "request_parameter_supported": Row(
         (True,), reads_the_object, does_not_read_the_object
@@ -668,6 +720,7 @@ ENDPOINTS = {
     "device_authorization_endpoint": "/device/code",
     "pushed_authorization_request_endpoint": "/par",
     "end_session_endpoint": "/logout",
+    "check_session_iframe": "/check-session",
 }
 # Where one is told of a logout: it takes a client to be told.
 SHOWN = {

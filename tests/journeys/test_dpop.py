@@ -143,6 +143,7 @@ NO_PROOF = (400, "invalid_dpop_proof")
 
 
 async def test_a_code_becomes_a_token_that_is_bound_to_the_key(world, client):
+    """T-DPOP."""
     tokens = parsed(await client.exchange())
     claims = await world.claims(tokens["access_token"])
     assert tokens["token_type"] == "DPoP"
@@ -239,6 +240,7 @@ async def test_without_the_header_nothing_has_changed(world):
     ids=repr,
 )
 async def test_a_proof_for_something_else_is_refused(world, client, wrong):
+    """T-DPOP."""
     if "iat" in wrong:
         wrong = {"iat": world.clock().timestamp() + wrong["iat"]}
     code = await world.code()
@@ -249,6 +251,7 @@ async def test_a_proof_for_something_else_is_refused(world, client, wrong):
 
 @pytest.mark.parametrize("seconds", [-60, 60])
 async def test_clocks_may_differ_by_a_minute(world, client, seconds):
+    """T-DPOP."""
     iat = world.clock().timestamp() + seconds
     assert (await client.exchange(client.proof(iat=iat))).status == 200
 
@@ -260,6 +263,7 @@ async def test_two_proofs_are_none(world, client):
 
 
 async def test_a_proof_is_good_for_one_request(world, client):
+    """T-DPOP."""
     proof = client.proof()
     form = {"grant_type": "client_credentials"}
     assert (await client.send(proof=proof, **form)).status == 200
@@ -330,6 +334,7 @@ async def test_userinfo_answers_whoever_has_the_key(world, client):
     ["another key", "another token's", "no ath", "another path", "another method"],
 )
 async def test_userinfo_refuses_a_proof_of_something_else(world, client, thief):
+    """T-DPOP."""
     token = parsed(await client.exchange())["access_token"]
     other = parsed(await client.exchange())["access_token"]
     path = "/dex/userinfo"
@@ -355,6 +360,7 @@ async def test_userinfo_takes_a_proof_once(world, client):
 
 
 async def test_a_bound_token_is_no_bearer_token(world, client):
+    """T-DPOP."""
     token = parsed(await client.exchange())["access_token"]
     for answer in (
         await world.userinfo(token),
@@ -386,6 +392,7 @@ async def test_a_bound_token_that_is_none_is_refused_as_such(world, client):
 
 
 async def test_the_refresh_token_of_a_public_client_is_bound(world, native):
+    """T-DPOP."""
     tokens = parsed(await native.exchange())
     thief = Prover(world, auth=None)
     token = tokens["refresh_token"]
@@ -542,6 +549,7 @@ async def test_no_access_token_for_a_key_goes_by_the_browser(
 
 
 async def test_a_nonce_is_asked_for_and_then_good(strict):
+    """T-DPOP."""
     client = Prover(strict)
     code = await strict.code()
     answer = await client.exchange(code=code)

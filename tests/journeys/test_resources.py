@@ -87,6 +87,7 @@ async def told(world, *resources, **changes):
 
 
 async def test_a_token_is_for_the_resource_and_says_so(world):
+    """T-JWT-11."""
     tokens = await told(world, API)
     claims = await world.claims(tokens["access_token"])
     identity = await world.claims(tokens["id_token"])
@@ -337,6 +338,7 @@ async def test_who_chooses_again_asks_for_the_same_resource(make_world):
 
 
 async def test_userinfo_refuses_a_token_for_somebody_else(world):
+    """T-UI-01."""
     answer = await world.userinfo((await told(world, API))["access_token"])
     assert (answer.status, error(answer)) == (401, "invalid_token")
 
