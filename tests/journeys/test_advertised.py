@@ -86,9 +86,8 @@ oauth2:
     'urn:ietf:params:oauth:grant-type:jwt-bearer',
     'urn:ietf:params:oauth:grant-type:token-exchange']
   jwtBearer: {trustedIssuers: [{issuer: 'https://idp.example', connectorID: pw,
-    jwks: %s}]}
-"""
-    % json.dumps(KEYS["ES256"].jwks),  # noqa: UP031 - braces are YAML's
+    jwks: JWKS}]}
+""".replace("JWKS", json.dumps(KEYS["ES256"].jwks)),
     "little": """
 oauth2:
   skipApprovalScreen: true
