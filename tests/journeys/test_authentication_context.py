@@ -319,7 +319,7 @@ async def test_another_client_learns_of_the_same_login(sessions):
     assert (await world.id_claims(silent, "other-app"))["acr"] == "gold"
 
 
-# — languages --------------------------------------------------------------------------
+# — groups and languages -------------------------------------------------------------
 
 
 async def test_the_upstream_hears_the_users_languages(upstream):
@@ -327,3 +327,21 @@ async def test_the_upstream_hears_the_users_languages(upstream):
     landed = await go(world, ui_locales="fr-CA fr <b> en")
     assert connector.asked[0].ui_locales == ("fr-CA", "fr", "en")
     assert len(landed.params["code"]) == 33
+
+
+async def test_the_upstream_hears_that_groups_are_wanted_one_by_one(upstream):
+    world, connector = upstream
+    await go(world, claims='{"userinfo": {"email": null}}', prompt="login")
+    await go(world, claims='{"userinfo": {"groups": null}}', prompt="login")
+    assert [scopes.groups for scopes in connector.asked] == [False, True]
+
+
+@pytest.mark.parametrize("wish", ["two words", "x\x00y", "\u0007"])
+async def test_what_no_login_can_be_is_not_asked_of_the_upstream(upstream, wish):
+    """It could not be written into a list, or into XML."""
+    world, connector = upstream
+    refused = await go(world, claims=essential(wish))
+    assert refused.params["error"] == "unmet_authentication_requirements"
+    await go(world, claims=essential(wish, "gold"))
+    assert [scopes.acr_values for scopes in connector.asked] == [(), ("gold",)]
+    assert all(scopes.acr_essential for scopes in connector.asked)
