@@ -15,7 +15,13 @@ import attrs
 
 from aiohttp import web
 
-from ..errors import AlreadyExists, InvalidDPoPProof, OAuthError, UseDPoPNonce
+from ..errors import (
+    AlreadyExists,
+    InvalidDPoPProof,
+    MissingToken,
+    OAuthError,
+    UseDPoPNonce,
+)
 from ..oauth2 import dpop
 from ..oauth2.dpop import Proof
 from ..storage import Client, Collections, Replay
@@ -116,8 +122,10 @@ class Proofs:
 
 def challenged(refusal: OAuthError) -> OAuthError:
     """Return *refusal* as a protected resource tells it (section 7.1)."""
-    algorithms = " ".join(dpop.SIGNING_ALGORITHMS)
-    challenge = f'{dpop.SCHEME} error="{refusal.error}", algs="{algorithms}"'
+    said = f'error="{refusal.error}", '
+    if isinstance(refusal, MissingToken):
+        said = ""  # RFC 6750 section 3.1: nothing was wrong, there was nothing
+    challenge = f'{dpop.SCHEME} {said}algs="{" ".join(dpop.SIGNING_ALGORITHMS)}"'
     refusal.status = 401
     refusal.headers = {**refusal.headers, "WWW-Authenticate": challenge}
     return refusal

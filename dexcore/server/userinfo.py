@@ -102,4 +102,6 @@ async def _token(request: web.Request) -> tuple[str, str]:
             return "bearer", form["access_token"]
     elif request.method not in ("GET", "HEAD"):
         raise MethodNotAllowed("Use GET or POST.")
-    raise MissingToken("An access token is required.")
+    missing = MissingToken("An access token is required.")
+    # Who knows of keys is asked for one; who does not hears what it always has.
+    raise challenged(missing) if scheme == "dpop" else missing

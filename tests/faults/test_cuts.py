@@ -12,9 +12,12 @@ from datetime import timedelta
 import pytest
 
 from dexcore.errors import StorageUnavailable
+from dexcore.oauth2.ids import new_id
 from dexcore.oauth2.times import utcnow
 from dexcore.server.tokens.devices import APPROVED, text_of
 from dexcore.storage import AuthCode, Claims, DeviceToken
+from dexcore.testing.client_key import ClientKey
+from dexcore.testing.dpop import ProofKey
 
 REUSE = {"refreshTokens": {"reuseInterval": "30s"}}
 
@@ -708,3 +711,103 @@ async def test_nothing_of_it_is_left_behind(knowing):
     await knowing.revoke(tokens["refresh_token"])
     await log_out(knowing, browser, tokens)
     assert await knowing.storage.supplements.list() == []
+
+
+# — With a key, and on somebody's word -------------------------------------------------
+
+
+IDP = ClientKey()
+NATIVE_URI = "http://127.0.0.1:1/native"
+
+
+@pytest.fixture
+async def keyed(open_house, points, clock):
+    native = {"id": "native", "name": "Native", "public": True}
+    app = {"id": "app", "name": "App", "secret": "secret", "redirectURIs": []}
+    trusted = {"issuer": "urn:idp", "connectorID": "local", "jwks": IDP.jwks}
+    return await open_house(
+        reached=points,
+        now=clock,
+        staticClients=[native | {"redirectURIs": [NATIVE_URI]}, app],
+        oauth2={
+            "skipApprovalScreen": True,
+            "jwtBearer": {"trustedIssuers": [trusted]},
+        },
+    )
+
+
+async def prove(house, key, clock, **form):
+    now = clock().timestamp()
+    headers = {"DPoP": key.proof("POST", f"{house.base}/token", iat=now)}
+    form |= {"client_id": "native"}
+    return await house.post("/dex/token", data=form, headers=headers)
+
+
+async def test_a_code_for_a_key_gives_tokens_for_it_wherever_the_database_fails(
+    keyed, example, clock, broken_everywhere
+):
+    async def prepare():
+        key = ProofKey()
+        code = await keyed.code(client_id="native", redirect_uri=NATIVE_URI)
+        return key, code
+
+    async def act(prepared):
+        key, code = prepared
+        form = {"grant_type": "authorization_code", "redirect_uri": NATIVE_URI}
+        answer = await prove(keyed, key, clock, code=code, **form)
+        # Whatever is left is of use to this key alone.
+        for record in await keyed.storage.refresh_tokens.list():
+            kept = await keyed.storage.supplements.get(record.id)
+            assert len(kept.extras.dpop_jkt) == 43
+        return answer
+
+    for point, (key, code), first, again in await broken_everywhere(prepare, act):
+        good = [answer for answer in (first, again) if answer.status == 200]
+        assert len(good) <= 1, point
+        for answer in good:
+            said = example.claims(await keyed.keys(), answer.json["access_token"])
+            assert said["cnf"] == {"jkt": key.jkt}
+        assert (await act((key, code))).status == 400
+
+
+async def test_a_proof_is_good_once_wherever_the_database_fails(
+    keyed, clock, broken_everywhere
+):
+    async def prepare():
+        return ProofKey().proof("POST", f"{keyed.base}/token", iat=clock().timestamp())
+
+    async def act(proof):
+        form = {"grant_type": "refresh_token", "refresh_token": "x"}
+        return await keyed.post(
+            "/dex/token",
+            data=form | {"client_id": "native"},
+            headers={"DPoP": proof},
+        )
+
+    for point, _, first, again in await broken_everywhere(prepare, act):
+        accepted = [
+            answer
+            for answer in (first, again)
+            if answer.json["error"] == "invalid_grant"
+        ]
+        assert len(accepted) <= 1, point
+
+
+async def test_an_assertion_is_good_once_wherever_the_database_fails(
+    keyed, clock, broken_everywhere
+):
+    async def prepare():
+        now = int(clock().timestamp())
+        said = {"iss": "urn:idp", "sub": "jane", "aud": keyed.base}
+        said |= {"jti": new_id(), "iat": now, "exp": now + 60, "client_id": "app"}
+        return IDP.sign(said, typ="oauth-id-jag+jwt")
+
+    async def act(assertion):
+        form = {"client_id": "app", "client_secret": "secret", "assertion": assertion}
+        form |= {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer"}
+        return await keyed.post("/dex/token", data=form)
+
+    left = await broken_everywhere(prepare, act)
+    for point, _, first, again in left:
+        assert [first.status, again.status].count(200) <= 1, point
+    assert any(again.status == 200 for _, _, _, again in left)

@@ -386,6 +386,8 @@ async def test_a_bound_token_that_is_none_is_refused_as_such(world, client):
     headers = {"Authorization": "DPoP"}
     answer = await world.browser().get("/dex/userinfo", headers=headers)
     assert answer.status == 401
+    algorithms = " ".join(SIGNING_ALGORITHMS)
+    assert answer.headers["WWW-Authenticate"] == f'DPoP algs="{algorithms}"'
 
 
 # — refreshing -------------------------------------------------------------------------
