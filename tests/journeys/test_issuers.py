@@ -161,7 +161,7 @@ async def test_every_token_has_the_issuer_to_the_letter(house):
 
 
 async def test_no_page_link_or_redirect_repeats_a_name_we_do_not_have(house):
-    """T-DISC-02: the browser is kept at the issuer, whatever it calls us."""
+    """T-DISC-02, T-SES-04: the browser stays at the issuer, and so do its cookies."""
     await tokens_of_all_kinds(house)
     visitor, path = house.visitor(), house.path
     for page in ("", "/device", "/logout", "/auth", "/nothing-here", "/callback"):
