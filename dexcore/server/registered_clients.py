@@ -15,7 +15,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -24,7 +24,7 @@ from ..errors import NotFound, TooManyRequests
 from ..oauth2.grant_types import DEVICE_CODE
 from ..oauth2.ids import new_id
 from ..oauth2.registration import Rules
-from ..storage import Client, Collections, RegisteredClient, Storage
+from ..storage import Client, Collection, Collections, RegisteredClient, Storage
 from .clients import is_registered
 from .tokens.refresh import forget
 from .tokens.revocations import Revocations
@@ -38,6 +38,7 @@ _SETTLED = timedelta(minutes=10)
 _PAGE = 500  # records
 
 Document = Mapping[str, Any]
+R = TypeVar("R")
 
 
 @attrs.frozen
@@ -188,22 +189,26 @@ class RegisteredClients:
                 "There are as many clients as there may be.", retry_after=3600
             )
 
-    async def _records(self) -> AsyncIterator[RegisteredClient]:
-        after: tuple[str, ...] | None = None
-        collection = self.storage.registered_clients
-        while page := await collection.list(after=after, limit=_PAGE):
-            for record in page:
-                yield record
-            after = (page[-1].id,)
+    def _records(self) -> AsyncIterator[RegisteredClient]:
+        return _all(self.storage.registered_clients, lambda record: record.id)
 
     async def _clients(self) -> AsyncIterator[Client]:
         """Yield dex's records of clients that look like ours."""
-        after: tuple[str, ...] | None = None
-        while page := await self.storage.clients.list(after=after, limit=_PAGE):
-            for client in page:
-                if is_registered(client.id):
-                    yield client
-            after = (page[-1].id,)
+        async for client in _all(self.storage.clients, lambda client: client.id):
+            if is_registered(client.id):
+                yield client
+
+
+async def _all(
+    collection: Collection[R], id_of: Callable[[R], str]
+) -> AsyncIterator[R]:
+    after: tuple[str, ...] | None = None
+    page: list[R] = []
+    while after is None or len(page) == _PAGE:
+        page = await collection.list(after=after, limit=_PAGE)
+        for record in page:
+            yield record
+        after = (id_of(page[-1]),) if page else ("",)
 
 
 def rules_of(
