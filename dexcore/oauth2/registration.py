@@ -57,7 +57,6 @@ _REFUSED = frozenset(
         "introspection_signed_response_alg",
         "request_object_encryption_alg",
         "request_object_encryption_enc",
-        "sector_identifier_uri",
         "tls_client_certificate_bound_access_tokens",
         "userinfo_encrypted_response_alg",
         "userinfo_encrypted_response_enc",
@@ -74,8 +73,9 @@ class Rules:
     """What clients may register.
 
     ``signing_algorithm`` is what ID tokens are signed with; ``secrets``: they are given
-    secrets; ``logout``: we tell them of logouts; ``insecure``: they may be at home on
-    our own machine, over plain http.
+    secrets; ``sectors``: they may name a sector, which the caller looks at; ``logout``:
+    we tell them of logouts; ``insecure``: they may be at home on our own machine, over
+    plain http.
     """
 
     grant_types: tuple[str, ...]
@@ -84,6 +84,7 @@ class Rules:
     schemes: tuple[str, ...]
     signing_algorithm: str
     secrets: bool = True
+    sectors: bool = False
     logout: bool = False
     insecure: bool = False
 
@@ -322,7 +323,7 @@ def _tokens(read: _Reader) -> Document:
     read.one_of("id_token_signed_response_alg", (rules.signing_algorithm,))
     return {
         "scope": " ".join(kept),
-        "subject_type": _subject_type(read),
+        **_subjects(read),
         "id_token_signed_response_alg": rules.signing_algorithm,
         "default_max_age": read.exact(
             "default_max_age", int, lambda seconds: 0 <= seconds < 2**31
@@ -330,15 +331,18 @@ def _tokens(read: _Reader) -> Document:
     }
 
 
-def _subject_type(read: _Reader) -> Any:
-    """Return it; OpenID Connect Core section 8.1: pairwise ones need one host."""
+def _subjects(read: _Reader) -> Document:
+    """OpenID Connect Core section 8.1: pairwise ones need a sector, which is a host."""
     subject_type = read.one_of("subject_type", REGISTERED)
+    sector = read.page("sector_identifier_uri")
+    if sector and not read.rules.sectors:
+        raise InvalidClientMetadata("sector_identifier_uri is not supported.")
     if subject_type == PAIRWISE:
         try:
-            sector_of(read.texts("redirect_uris", _LONGEST_URI) or ())
+            sector_of(read.texts("redirect_uris", _LONGEST_URI) or (), sector or "")
         except ValueError as error:
             raise InvalidClientMetadata(f"subject_type: {error}.") from None
-    return subject_type
+    return {"subject_type": subject_type, "sector_identifier_uri": sector}
 
 
 # — what end users are shown -----------------------------------------------------------

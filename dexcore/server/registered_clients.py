@@ -233,6 +233,7 @@ def rules_of(
         schemes=options.redirect_uri_schemes,
         signing_algorithm=signing_algorithm,
         secrets=secrets,
+        sectors=secrets,
         logout=logout,
         insecure=options.private_addresses,
     )

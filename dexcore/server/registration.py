@@ -20,7 +20,9 @@ from ..errors import (
     InvalidToken,
     MissingToken,
     NotFound,
+    UpstreamError,
 )
+from ..http import HttpClient
 from ..jose import load_strictly
 from ..oauth2.client_metadata import PRIVATE_KEY_JWT
 from ..oauth2.registration import Rules, registered
@@ -34,6 +36,9 @@ from .urls import Issuer
 __all__ = ["REGISTRATION", "RegistrationEndpoint", "initial_tokens"]
 
 REGISTRATION = "/register"
+
+# Of the document that names a sector's redirect URIs: seconds, bytes.
+_TIMEOUT, _LIMIT = 5.0, 64 * 1024
 
 # RFC 7592 section 2.2: these are ours to say.
 _OURS = (
@@ -72,7 +77,7 @@ class RegistrationEndpoint:
         if request.method != "POST":
             raise InvalidRequest("Use POST.", status=405)
         registrar = self._registrar(request)
-        document = registered(await _document(request), self.rules())
+        document = await self._registered(await _document(request))
         made = await self.clients.create(document, registrar)
         self._note("client registered", made)
         return answer_json(self._described(made, made.token), 201)
@@ -126,7 +131,22 @@ class RegistrationEndpoint:
         secret = said.get("client_secret")
         if secret is not None and secret != known.client.secret:
             raise InvalidRequest("client_secret cannot be chosen.")
-        return registered(said, self.rules())
+        return await self._registered(said)
+
+    async def _registered(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what of the document is registered; look at the sector it names."""
+        rules = self.rules()
+        document = registered(said, rules)
+        if uri := document.get("sector_identifier_uri"):
+            listed = await _fetched(uri, public_only=not rules.insecure)
+            # Registration section 5: nobody joins a sector that does not know them.
+            if not isinstance(listed, list) or not all(
+                each in listed for each in document["redirect_uris"]
+            ):
+                raise InvalidClientMetadata(
+                    "sector_identifier_uri must list all redirect_uris."
+                )
+        return document
 
     def _described(self, known: Registration, token: str) -> dict[str, Any]:
         """Return the client information response (RFC 7591 section 3.2.1)."""
@@ -176,6 +196,19 @@ def _bearer(request: web.Request) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise MissingToken("An access token for registrations is needed.")
     return token.strip()
+
+
+async def _fetched(uri: str, *, public_only: bool) -> Any:
+    """Return the JSON document at *uri*."""
+    http = HttpClient(timeout=_TIMEOUT, limit=_LIMIT, public_only=public_only)
+    try:
+        return (await http.get(uri)).check().json()
+    except UpstreamError:
+        raise InvalidClientMetadata(
+            "sector_identifier_uri cannot be fetched."
+        ) from None
+    finally:
+        await http.close()
 
 
 async def _document(request: web.Request) -> dict[str, Any]:

@@ -343,7 +343,8 @@ JWKS = ClientKey("ES256").jwks
         {"require_signed_request_object": "true"},
         {"request_object_signing_alg": "HS256"},
         {"dpop_bound_access_tokens": 1},
-        {"sector_identifier_uri": "https://app.example/sector"},
+        {"sector_identifier_uri": "http://app.example/sector"},
+        {"sector_identifier_uri": "https://127.0.0.1:1/sector"},
         {"id_token_signed_response_alg": "none"},
         {"id_token_signed_response_alg": "HS256"},
         {"id_token_encrypted_response_alg": "RSA-OAEP"},
@@ -365,6 +366,28 @@ async def test_metadata_that_cannot_be(provider, document):
     assert told(answer)["error"] == "invalid_client_metadata"
     assert told(answer)["error_description"].isascii()
     assert await provider.storage.registered_clients.list() == []
+
+
+async def test_a_sector_must_know_the_client(make_provider):
+    uris = [CALLBACK, "https://b.example/cb"]
+    said = {"subject_type": "pairwise", "redirect_uris": uris}
+    with Upstream({"/good": [*uris, "https://c.example/"], "/bad": uris[:1]}) as app:
+        provider = await make_provider("privateAddresses: true")
+        for path in ("/bad", "/nothing"):
+            document = said | {"sector_identifier_uri": f"{app.url}{path}"}
+            answer = await ask(provider, document)
+            assert told(answer)["error"] == "invalid_client_metadata"
+        good = {"sector_identifier_uri": f"{app.url}/good"}
+        known = await register(provider, **said, **good)
+        assert known["sector_identifier_uri"] == good["sector_identifier_uri"]
+        document = said | good | {"client_id": known["client_id"]}
+        document["redirect_uris"] = [*uris, "https://d.example/"]
+        answer = await manage(provider, known, "PUT", document)
+        assert told(answer)["error"] == "invalid_client_metadata"
+    tokens = await trade(provider, known)
+    other = await trade(provider, await register(provider))
+    subject = (await provider.claims(tokens["id_token"]))["sub"]
+    assert subject != (await provider.claims(other["id_token"]))["sub"]
 
 
 async def test_a_software_statement_is_not_believed(provider):
