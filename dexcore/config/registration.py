@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..oauth2 import scopes
-from ..oauth2.registration import FORBIDDEN_SCHEMES
+from ..oauth2.redirect_uris import is_unusable
 from .durations import format_duration
 from .findings import Findings, Path
 from .model import CLIENT_CREDENTIALS, GRANT_TYPES, NEVER, Config
@@ -99,7 +99,7 @@ def _check_lists(config: Config, found: Findings) -> None:
             found.error((*_AT, "scopes", index), message, remedy)
     for index, name in enumerate(options.redirect_uri_schemes):
         at = (*_AT, "redirectURISchemes", index)
-        if name in FORBIDDEN_SCHEMES:
+        if is_unusable(f"{name}:"):
             message = f"whoever registers a {name}: address runs code in browsers"
             found.error(at, message, "Remove it.")
         elif not _SCHEME.fullmatch(name):
