@@ -236,6 +236,7 @@ def _public(
         authorization.objects,
         authorization.pushed,
         tokens.proofs,
+        granting.policy,
         strangers,
         parts.audit,
     )

@@ -96,7 +96,15 @@ oauth2:
   pkce: {codeChallengeMethodsSupported: [plain]}
 """,
 }
-HOUSES["strict"] = HOUSES["as dex"] + "compat: strict\nsessions: {}\n"
+HOUSES["strict"] = (
+    HOUSES["as dex"]
+    + """
+compat: strict
+sessions: {}
+registration:
+  {enabled: true, open: true, clientIDMetadataDocuments: true, privateAddresses: true}
+"""
+)
 
 EVERYTHING = {
     **dict.fromkeys(FURTHER, "x"),
@@ -613,6 +621,27 @@ async def opens_no_address(house, value):
         assert canary.requests == []
 
 
+async def by_a_document(house):
+    """Ask as a client that is known by a document only; return its home as well."""
+    with Upstream({}) as home:
+        client_id = f"{home.url}/client.json"
+        said = {"client_id": client_id, "redirect_uris": [CALLBACK]}
+        home.answers["/client.json"] = said
+        pkce = {"code_challenge": CHALLENGE, "code_challenge_method": "S256"}
+        return await house.ask(client_id=client_id, **pkce), home
+
+
+async def reads_the_document(house, value):
+    answer, home = await by_a_document(house)
+    assert (answer.status, len(home.requests)) == (302, 1)
+    assert "error" not in answer.params
+
+
+async def reads_no_document(house, value):
+    answer, home = await by_a_document(house)
+    assert (answer.status, home.requests) == (400, [])
+
+
 # — the rows ---------------------------------------------------------------------------
 
 
@@ -696,6 +725,9 @@ ROWS = {
         ALGS, reads_the_object, does_not_read_the_object
     ),
     "request_uri_parameter_supported": Row((True,), never, opens_no_address),
+    "client_id_metadata_document_supported": Row(
+        (True,), reads_the_document, reads_no_document
+    ),
     **{
         f"{endpoint}_endpoint_auth_methods_supported": Row(
             METHODS, method_at(endpoint, True), method_at(endpoint, False)
@@ -718,6 +750,7 @@ ENDPOINTS = {
     "revocation_endpoint": "/token/revoke",
     "device_authorization_endpoint": "/device/code",
     "pushed_authorization_request_endpoint": "/par",
+    "registration_endpoint": "/register",
     "end_session_endpoint": "/logout",
     "check_session_iframe": "/check-session",
 }

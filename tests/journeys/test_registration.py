@@ -546,6 +546,18 @@ async def test_also_the_token_endpoint_refuses_it(make_provider, mine):
             assert told(answer)["error"] == "unauthorized_client"
 
 
+async def test_a_request_that_is_not_registered_is_not_kept_either(make_provider):
+    provider = await make_provider(ALL)
+    known = await register(provider, grant_types=["client_credentials"])
+    form = provider.auth_params(client_id=known["client_id"], redirect_uri=CALLBACK)
+    answer = await provider.post("/dex/par", auth=auth_of(known), **form)
+    assert told(answer)["error"] == "unauthorized_client"
+    known = await register(provider)
+    form = provider.auth_params(client_id=known["client_id"], redirect_uri=CALLBACK)
+    answer = await provider.post("/dex/par", auth=auth_of(known), **form)
+    assert answer.status == 201, answer.text
+
+
 async def test_without_the_grant_there_is_no_refresh_token(provider):
     plain = await register(provider)
     assert "refresh_token" not in await trade(provider, plain)

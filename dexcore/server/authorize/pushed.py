@@ -24,6 +24,7 @@ from ..clients import Clients
 from ..dpop import Proofs
 from ..guard import Guard
 from ..middleware import ADDRESS
+from ..policy import Policy
 from .request import AuthorizationRequests
 from .request_objects import RequestObjects
 
@@ -100,6 +101,7 @@ class PushedAuthorizationEndpoint:
     objects: RequestObjects
     pushed: PushedRequests
     proofs: Proofs
+    policy: Policy
     guard: Guard
     audit: Audit
 
@@ -124,13 +126,14 @@ class PushedAuthorizationEndpoint:
             if asked.get("dpop_jkt", jkt) != jkt:
                 raise InvalidRequest("dpop_jkt names another key than the proof's.")
             asked = {**asked, "dpop_jkt": jkt}
-        await self.requests.receive(
+        flow = await self.requests.receive(
             request,
             asked,
             connector_id=asked.get("connector_id", ""),
             unknown_client=WrongRequest("Invalid client_id provided."),
             how=Extras(request_uri=REQUEST_URI, signed=signed),
         )
+        self.policy.check_request(flow.request, client)
         self._count(request, client)
         # Checked now, it need not be fresh when the browser comes.
         request_uri = await self.pushed.keep(asked, signed=signed)
