@@ -175,10 +175,12 @@ async def test_the_choice_of_connectors_shows_nothing_of_the_request(two):
 async def test_strangers_cannot_fill_the_storage(world):
     form = {"client_id": "native", "response_type": "code", "scope": "openid"}
     form |= {"redirect_uri": "http://127.0.0.1:1/", "auth": None}
-    answers = [await world.post("/dex/par", **form) for _ in range(150)]
-    assert answers[0].status == 201
-    assert answers[-1].status == 429
-    assert len(await world.storage.parked_forms.list()) <= 121
+    answers = [await world.post("/dex/par", **form) for _ in range(300)]
+    taken = [each for each in answers if each.status == 201]
+    assert {each.status for each in answers} == {201, 429}
+    assert len(await world.storage.parked_forms.list()) == len(taken)
+    # A burst of 120, and one for each second that this takes.
+    assert 120 <= len(taken) < 250
 
 
 @pytest.mark.parametrize("everybody", [True, False])
