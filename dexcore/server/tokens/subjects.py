@@ -13,14 +13,19 @@ import attrs
 
 from ...config.model import SubjectOptions
 from ...oauth2 import subject_types, subjects
+from ...oauth2.client_metadata import ClientMetadata
 from ...oauth2.extras import Extras
+from ...oauth2.grant_types import AUTHORIZATION_CODE, IMPLICIT, REFRESH_TOKEN
 from ...oauth2.subject_types import DEX, HASHED, PAIRWISE, PLAIN, SubjectRule
-from ...storage import Claims, Client, metadata_of
+from ...storage import Claims, Client, is_stranger, metadata_of
 
 __all__ = ["NoSubject", "Subjects", "subject_of"]
 
 #: Characters, all of them ASCII (OpenID Connect Core section 2).
 LONGEST = 255
+
+#: The grants that begin with a response to a redirect URI.
+BY_REDIRECT = frozenset((AUTHORIZATION_CODE, IMPLICIT, REFRESH_TOKEN))
 
 _HASH = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -127,13 +132,28 @@ class Subjects:
 
 
 def _sector(client: Client) -> str:
-    uri = metadata_of(client).sector_identifier_uri
+    metadata = metadata_of(client)
+    if is_stranger(client) and not _proves_its_host(client, metadata):
+        # Else it could call itself one of a sector, and learn what that knows.
+        return client.id
     try:
-        return subject_types.sector_of(client.redirect_uris, uri)
+        return subject_types.sector_of(
+            client.redirect_uris, metadata.sector_identifier_uri
+        )
     except ValueError as unknown:
         raise NoSubject(
             f"The application needs a sector_identifier_uri: {unknown}."
         ) from None
+
+
+def _proves_its_host(client: Client, metadata: ClientMetadata) -> bool:
+    """Return whether all tokens of *client* go where only its hosts can read them.
+
+    Whoever registers a redirect URI need not be at home there; codes come to who is.
+    """
+    return BY_REDIRECT.issuperset(metadata.grant_types or ("",)) and all(
+        uri.startswith("https://") for uri in client.redirect_uris
+    )
 
 
 def _claim(name: str, claims: Claims) -> str:
