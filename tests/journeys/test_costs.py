@@ -98,6 +98,23 @@ async def test_a_refresh_is_one_transaction_and_two_signatures(sqlite, signature
     assert len(signatures) - signed == 2
 
 
+async def test_a_subject_of_another_kind_costs_no_transaction(make_world, tmp_path):
+    text = f"{CONFIG % (tmp_path / 'dex.db')}  metadata: {{subject: hashed}}\n"
+    world = await make_world(text)
+    browser = world.browser()
+    form = await world.form(browser)
+    count = Count(world)
+    landed = await browser.post(form.url, data={"login": "jane", "password": "fox"})
+    assert count.since == (1, 2)  # the code, and what supplements it
+    count = Count(world)
+    answer = await world.exchange(landed.params["code"])
+    assert count.since[0] == 1
+    count = Count(world)
+    token = json.loads(answer.text)["refresh_token"]
+    assert (await world.refresh(token)).status == 200
+    assert count.since[0] == 1
+
+
 @pytest.fixture
 async def granting(make_world, tmp_path):
     return await make_world(GRANTS % (tmp_path / "dex.db"))

@@ -15,6 +15,7 @@ ALL = Extras(
     acr="a",
     amr=("pwd",),
     user={"address": {"country": "DE"}},
+    subject="jane",
 )
 
 
@@ -39,6 +40,7 @@ def test_what_the_response_has_used_up_does_not_last():
         acr=ALL.acr,
         amr=ALL.amr,
         user=ALL.user,
+        subject=ALL.subject,
     )
     assert Extras(response_mode="query", ui_locales=("de",)).lasting == NO_EXTRAS
 
