@@ -57,7 +57,7 @@ _TYPES = (DEX, PLAIN, PAIRWISE, HASHED, *(CLAIM + name for name in CLAIMS))
 
 @attrs.frozen
 class SubjectRule:
-    """The type of a client's subjects, and what it was before.
+    """The type of a client's subjects, and what it was before, the oldest last.
 
     Subjects of the ``previous`` types are still understood, and none is issued.
     """

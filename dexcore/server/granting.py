@@ -72,6 +72,7 @@ class Tokens:
                 parts.now,
                 extra,
                 resources,
+                parts.session_names,
                 parts.strict,
             ),
             AccessTokens(

@@ -34,6 +34,7 @@ from .pages import Pages
 from .registered_clients import rules_of
 from .sealing import derive, shared_key
 from .tokens.revocations import Revocations
+from .tokens.session_names import SessionNames
 from .tokens.subjects import Subjects
 from .trusted_issuers import TrustedIssuers
 from .urls import Issuer
@@ -59,6 +60,7 @@ class Parts:
     passwords: Passwords
     revocations: Revocations
     subjects: Subjects
+    session_names: SessionNames
     extensions: Extensions
     signups: tuple[Signup, ...]
     secret: bytes
@@ -109,6 +111,7 @@ async def open_parts(
     trusted_issuers = TrustedIssuers.of(config.oauth2.jwt_bearer.trusted_issuers)
     stack.push_async_callback(trusted_issuers.close)
     secret = await shared_key(storage, "server", now())
+    subjects = Subjects.of_options(config.subjects, derive(secret, "subjects"))
     strict = config.compat == "strict"
     assertions = ClientAssertions.of(client_keys, storage, issuer, now, strict=strict)
     return Parts(
@@ -125,7 +128,8 @@ async def open_parts(
         pages=pages,
         passwords=passwords,
         revocations=revocations,
-        subjects=Subjects.of_options(config.subjects, derive(secret, "subjects")),
+        subjects=subjects,
+        session_names=SessionNames(subjects),
         extensions=extensions,
         signups=signups,
         secret=secret,

@@ -93,6 +93,7 @@ def session_parts(
     notices = BackChannel(
         parts.issuer.url,
         parts.signer,
+        parts.session_names,
         frozenset(client.id for client in parts.config.static_clients),
         options.private_backchannel,
         parts.now,
@@ -112,7 +113,9 @@ def session_parts(
     sealer = Sealer(derive(parts.secret, "logout"))
     return SessionParts(
         sessions=sessions,
-        tokens=TokenSessions(parts.storage, sessions, refresh_tokens),
+        tokens=TokenSessions(
+            parts.storage, sessions, parts.session_names, refresh_tokens
+        ),
         notices=notices,
         sharing=Sharing(parts.storage, options.sso_shared_with_default == "all"),
         begin=BeginSession(sessions, parts.connectors, ending),
@@ -132,6 +135,7 @@ def session_parts(
             forms,
             hints_of(parts),
             parts.subjects,
+            parts.session_names,
             parts.clients,
             UpstreamLogout(parts.connectors, sealer, parts.issuer, parts.now),
             Parking(parts.storage, strangers, parts.now),

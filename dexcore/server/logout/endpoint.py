@@ -30,6 +30,7 @@ from ..sealing import Sealer
 from ..sessions.ending import Ending
 from ..sessions.forms import SessionForms
 from ..sessions.sessions import Found, Sessions
+from ..tokens.session_names import SessionNames
 from ..tokens.subjects import NoSubject, Subjects
 from ..urls import Issuer
 from .target import Target, checked
@@ -56,6 +57,7 @@ class LogoutEndpoint:
     forms: SessionForms
     hints: IdTokenHints
     subjects: Subjects
+    session_names: SessionNames
     clients: Clients
     upstream: UpstreamLogout
     parking: Parking
@@ -161,24 +163,26 @@ class LogoutEndpoint:
     ) -> bool:
         """Return whether the request is sure to mean this session (sections 2, 4)."""
         session, claims = found.session, found.user.claims
-        if hint.session_id not in ("", session.id):
+        client = await self._client(hint.client_id)
+        named = hint.session_id
+        if named and self.session_names.session_id(client, named) != session.id:
             return False
-        client = await self._issued_to(hint)
         try:
             known = self.subjects.known(client, claims, session.connector_id)
         except NoSubject:
             return False
-        names = (*known, session.id, claims.email, claims.preferred_username)
+        sid = self.session_names.name(client, session.id)
+        names = (*known, sid, claims.email, claims.preferred_username)
         return hint.subject in known and (
             params.get("logout_hint", "") in ("", claims.username, *names)
         )
 
-    async def _issued_to(self, hint: IdTokenHint) -> Client:
-        """Return whose word for its user the hint is."""
+    async def _client(self, client_id: str) -> Client:
+        """Return whose words for user and session these are."""
         try:
-            return await self.clients.get(hint.client_id)
+            return await self.clients.get(client_id)
         except NotFound:
-            return Client(hint.client_id)
+            return Client(client_id)
 
     # — the end user's word ------------------------------------------------------------
 
@@ -216,23 +220,24 @@ class LogoutEndpoint:
         response = await self.upstream.leave(session.connector_id, target)
         if response is None:
             response = self._leave(request, target, logged_out=True)
-        frames = self._frames(session)
+        frames = await self._frames(session)
         if frames:
             response = self._show_frames(request, frames, response)
         self.sessions.forget(response)
         return response
 
-    def _frames(self, session: AuthSession) -> tuple[str, ...]:
+    async def _frames(self, session: AuthSession) -> tuple[str, ...]:
         """Return where the session's clients log out in a frame.
 
         OpenID Connect Front-Channel Logout 1.0 section 2.
         """
-        which = {"iss": self.issuer.url, "sid": session.id}
-        return tuple(
-            add_parameters(self.frames[client_id], which)
-            for client_id in sorted(session.client_states)
-            if client_id in self.frames
-        )
+        found = []
+        for client_id in sorted(self.frames.keys() & session.client_states.keys()):
+            client = await self._client(client_id)
+            sid = self.session_names.name(client, session.id)
+            which = {"iss": self.issuer.url, "sid": sid}
+            found.append(add_parameters(self.frames[client_id], which))
+        return tuple(found)
 
     def _show_frames(
         self, request: web.Request, frames: tuple[str, ...], after: web.Response

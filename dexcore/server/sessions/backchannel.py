@@ -21,6 +21,7 @@ from ...errors import UpstreamError, UpstreamUnavailable
 from ...http import HttpClient
 from ...signer import Signer
 from ...storage import AuthSession, Client
+from ..tokens.session_names import SessionNames
 
 log = logging.getLogger("dexcore.logout")
 
@@ -52,6 +53,7 @@ class BackChannel:
 
     url: str
     signer: Signer
+    session_names: SessionNames
     trusted: frozenset[str]
     private: bool
     now: Callable[[], datetime]
@@ -146,7 +148,7 @@ class BackChannel:
             "iat": issued,
             "exp": issued + LIFETIME,
             "jti": str(uuid.uuid4()),
-            "sid": session.id,
+            "sid": self.session_names.name(client, session.id),
             "events": {EVENT: {}},
         }
         return await self.signer.sign(orjson.dumps(payload), typ=TOKEN_TYPE)

@@ -16,6 +16,7 @@ from ...storage import (
     Storage,
 )
 from ..tokens.refresh import RefreshTokens
+from ..tokens.session_names import SessionNames
 from .ending import is_bound
 from .sessions import Sessions
 
@@ -34,6 +35,7 @@ class TokenSessions:
 
     storage: Storage
     sessions: Sessions
+    session_names: SessionNames
     refresh_tokens: RefreshTokens
 
     async def origin(
@@ -58,17 +60,18 @@ class TokenSessions:
         # OpenID Connect Core section 12.2: the original authentication.
         return Origin(ref.session_id, state.authenticated_at if state else ZERO_TIME)
 
-    async def access_counts(self, client_id: str, session_id: str) -> bool:
+    async def access_counts(self, client_id: str, name: str) -> bool:
         """Return whether an access token of *client_id* may outlive its session.
 
-        A query only for clients whose tokens may not.
+        *name* is what the token calls that.  A query only for clients whose tokens may
+        not.
         """
-        if not session_id:
+        if not name:
             return True
         client = await self.storage.clients.find(client_id)
-        return (
-            client is None or not is_bound(client) or await self._is_alive(session_id)
-        )
+        if client is None or not is_bound(client):
+            return True
+        return await self._is_alive(self.session_names.session_id(client, name))
 
     async def refresh_counts(self, client: Client, record: RefreshToken) -> bool:
         """Return whether refresh token *record* of *client* may outlive its session."""

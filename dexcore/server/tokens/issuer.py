@@ -18,6 +18,7 @@ from . import claims
 from .authorization import Authorization, new_jti
 from .claims import ExtraClaims
 from .resources import Resources
+from .session_names import SessionNames
 
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - a media type (RFC 9068 section 2.1)
 #: What the identifiers of token types begin with (RFC 8693 section 3).
@@ -39,6 +40,7 @@ class TokenIssuer:
     now: Callable[[], datetime]
     extra: ExtraClaims
     resources: Resources
+    session_names: SessionNames
     strict: bool = False
 
     async def issue(self, authorization: Authorization) -> dict[str, Any]:
@@ -127,6 +129,9 @@ class TokenIssuer:
 
     def _common(self, authorization: Authorization) -> dict[str, Any]:
         issued = int(self.now().timestamp())
+        login = claims.about_the_login(authorization)
+        if "sid" in login:
+            login["sid"] = self.session_names.name(authorization.client, login["sid"])
         return {
             "iss": self.url,
             "sub": claims.subject(authorization),
@@ -135,7 +140,7 @@ class TokenIssuer:
             "iat": issued,
             # Each token has its own; here so that it comes at its place.
             "jti": "",
-            **claims.about_the_login(authorization),
+            **login,
         }
 
     async def _access_token(
