@@ -102,7 +102,13 @@ HOUSES["strict"] = (
 compat: strict
 sessions: {}
 registration:
-  {enabled: true, open: true, clientIDMetadataDocuments: true, privateAddresses: true}
+  enabled: true
+  open: true
+  privateAddresses: true
+  initialAccessTokens: [a-secret-of-the-application]
+  clientIDMetadataDocuments: true
+  grantTypes: [authorization_code, implicit, refresh_token, client_credentials,
+    'urn:ietf:params:oauth:grant-type:device_code']
 """
 )
 
@@ -754,10 +760,16 @@ ENDPOINTS = {
     "end_session_endpoint": "/logout",
     "check_session_iframe": "/check-session",
 }
-# Where one is told of a logout: it takes a client to be told.
+# What takes more than a request: where it is shown.
 SHOWN = {
-    "backchannel_logout_supported": "every_client_of_the_session_gets_a_logout_token",
-    "frontchannel_logout_supported": "clients_of_the_session_log_out_in_frames",
+    "backchannel_logout_supported": (
+        "test_logout.py",
+        "test_every_client_of_the_session_gets_a_logout_token",
+    ),
+    "frontchannel_logout_supported": (
+        "test_logout.py",
+        "test_clients_of_the_session_log_out_in_frames",
+    ),
 }
 SHOWN |= {
     name.replace("logout", "logout_session"): test for name, test in SHOWN.items()
@@ -804,9 +816,43 @@ async def test_all_that_is_advertised_is_looked_at(house):
     assert await everything_told(house) - OF_THE_TOKEN <= {
         *house.told("claims_supported")
     }
-    source = Path(__file__).with_name("test_logout.py").read_text("utf-8")
-    tests = {getattr(node, "name", "") for node in ast.parse(source).body}
-    assert {f"test_{each}" for each in SHOWN.values()} <= tests
+    for file, test in SHOWN.values():
+        tree = ast.parse(Path(__file__).with_name(file).read_text("utf-8"))
+        assert test in {getattr(node, "name", "") for node in tree.body}
+
+
+# What a client may say of itself, and where discovery says what it may be.
+SAID = {
+    "response_types": "response_types_supported",
+    "token_endpoint_auth_method": "token_endpoint_auth_methods_supported",
+    "request_object_signing_alg": "request_object_signing_alg_values_supported",
+    "subject_type": "subject_types_supported",
+}
+
+
+@pytest.mark.parametrize("house", ["strict"], indirect=True)
+async def test_a_client_registers_as_what_is_advertised(house):
+    """T-DISC-03: and as nothing else."""
+    wrong = []
+    for name, member in SAID.items():
+        told = house.told(member)
+        for value in dict.fromkeys((*ROWS[member].values, *told)):
+            document = {"redirect_uris": ["https://app.example/cb"]}
+            document |= {"jwks": KEYS["ES256"].jwks, name: value}
+            if name == "response_types":
+                grants = ["authorization_code"] if "code" in value.split() else []
+                document["response_types"] = [value]
+                document["grant_types"] = grants + ["implicit"] * (value != "code")
+            answer = await house.world.browser().post(
+                "/dex/register",
+                json=document,
+                headers={"Authorization": f"Bearer {SECRET}"},
+            )
+            if (answer.status == 201) != (value in told):
+                wrong.append((name, value, answer.text))
+            if value not in told:
+                assert json.loads(answer.text)["error"] == "invalid_client_metadata"
+    assert wrong == []
 
 
 @pytest.mark.parametrize("algorithm", SIGNERS)

@@ -258,6 +258,7 @@ async def test_it_is_json_that_is_posted(provider):
     ],
 )
 async def test_a_redirect_uri_nobody_should_be_sent_to(provider, uri):
+    """T-REDIR-06."""
     answer = await ask(provider, {"redirect_uris": [CALLBACK, uri]})
     assert answer.status == 400
     assert told(answer)["error"] == "invalid_redirect_uri"
