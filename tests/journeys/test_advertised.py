@@ -164,6 +164,7 @@ class House:
 
     def __init__(self, world, document):
         self.world, self.document = world, document
+        self.names = set()
 
     def told(self, member):
         """Return what is advertised; what is true advertises ``True``."""
@@ -420,15 +421,15 @@ async def not_in_scope(house, scope):
 
 async def everything_told(house):
     """Return all names of claims that this provider ever tells."""
-    asked = json.dumps({"id_token": {"acr": None, "amr": None}})
-    scope = " ".join(house.told("scopes_supported"))
-    found = set()
-    for response_type in house.told("response_types_supported"):
-        names, _ = await known_of(
-            house, scope=scope, claims=asked, response_type=response_type
-        )
-        found |= names
-    return found
+    if not house.names:
+        asked = json.dumps({"id_token": {"acr": None, "amr": None}})
+        scope = " ".join(house.told("scopes_supported"))
+        for response_type in house.told("response_types_supported"):
+            names, _ = await known_of(
+                house, scope=scope, claims=asked, response_type=response_type
+            )
+            house.names |= names
+    return house.names
 
 
 # What is about the token, and nothing that a client would look for in discovery.
