@@ -47,6 +47,7 @@ async def test_the_browser_posts_a_request(sp):
 
 @pytest.mark.parametrize(("max_age", "force"), [(-1, None), (0, "true"), (60, "true")])
 async def test_whoever_must_log_in_of_late_must_there_too(max_age, force, sp):
+    """T-AZ-09."""
     begun = await sp.connector.begin(Scopes(max_age=max_age), ACS, "qstate")
     request = etree.fromstring(base64.b64decode(begun.fields["SAMLRequest"]))
     assert request.get("ForceAuthn") == force

@@ -22,6 +22,7 @@ from dexcore.connector import (
 )
 from dexcore.errors import UpstreamError
 from dexcore.jose import b64decode
+from dexcore.server.sessions.backchannel import AT_ONCE
 from dexcore.storage import Client
 
 SCOPE = "openid email profile"
@@ -536,6 +537,39 @@ async def test_a_client_that_hangs_delays_nobody(apps):
     assert "You are logged out" in page.text
     assert {(await apps.next())[0] for _ in range(2)} == {"one", "two"}
     apps.gate["one"].set()
+
+
+async def test_so_many_clients_are_told_at_once_and_no_more(make_world, config):
+    """T-BCL-02: one logout does not open a connection to each of a thousand."""
+    apps, secret = Apps(), "a-secret-of-many-apps"
+    async with served(apps) as url:
+        text = config.replace("sessions: {}", "sessions: {ssoSharedWithDefault: all}")
+        for number in range(AT_ONCE + 4):
+            apps.gate[f"{number}"] = asyncio.Event()
+            text += (
+                f"- {{id: app-{number}, name: App, secret: {secret}, "
+                "redirectURIs: ['http://127.0.0.1:5555/callback'], "
+                f"backchannelLogoutURI: '{url}/{number}'}}\n"
+            )
+        world = await make_world(text)
+        browser, _ = await world.logged_in(client_id="app-0")
+        for number in range(AT_ONCE + 4):
+            landed = await world.silently(browser, client_id=f"app-{number}")
+            auth = (f"app-{number}", secret)
+            assert (
+                await world.exchange(landed.params["code"], auth=auth)
+            ).status == 200
+        page = await log_out(browser)
+        await browser.post("/dex/logout", data=page.forms[0]["fields"])
+        for _ in range(AT_ONCE):
+            await apps.next()
+        await asyncio.sleep(0.1)
+        assert apps.told.empty()
+        for gate in apps.gate.values():
+            gate.set()
+        for _ in range(4):
+            await apps.next()
+        await world.server.sessions.notices.close()
 
 
 async def test_a_client_in_trouble_is_told_again(apps, caplog):
