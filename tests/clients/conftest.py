@@ -57,6 +57,7 @@ class Provider:
     resource: str = RESOURCE
     key: dict[str, object] | None = None  # a private JWK, instead of the secret
     initial_access_token: str = ""
+    assertion: str = ""  # of somebody trusted, about a user
     registers: dict[str, object] = attrs.Factory(dict)  # what an app says it is
 
     def log_in(self, url: str) -> str:

@@ -1,4 +1,5 @@
-// An app that registers itself with oauth4webapi, logs in, and removes itself again.
+// An app that registers itself with oauth4webapi, logs in, changes what it is, and
+// removes itself again.
 import * as oauth from "oauth4webapi";
 import { createInterface } from "node:readline";
 
@@ -10,15 +11,16 @@ const server = await oauth.processDiscoveryResponse(
   await oauth.discoveryRequest(issuer, insecure),
 );
 
+const said = {
+  client_name: "An app that nobody knows",
+  redirect_uris: [op.redirect_uri],
+  grant_types: ["authorization_code", "refresh_token"],
+  ...op.registers,
+};
 const client = await oauth.processDynamicClientRegistrationResponse(
   await oauth.dynamicClientRegistrationRequest(
     server,
-    {
-      client_name: "An app that nobody knows",
-      redirect_uris: [op.redirect_uri],
-      grant_types: ["authorization_code", "refresh_token"],
-      ...op.registers,
-    },
+    said,
     { initialAccessToken: op.initial_access_token, ...insecure },
   ),
 );
@@ -57,29 +59,45 @@ const answer = await oauth.authorizationCodeGrantRequest(
   insecure,
 );
 const tokens = await oauth.processAuthorizationCodeResponse(server, client, answer);
-const refresh = () =>
-  oauth.refreshTokenGrantRequest(
-    server,
-    client,
-    authentication,
-    tokens.refresh_token,
-    insecure,
-  );
+const refresh = (proof, token) =>
+  oauth.refreshTokenGrantRequest(server, client, proof, token, insecure);
 const refreshed = await oauth.processRefreshTokenResponse(
   server,
   client,
-  await refresh(),
+  await refresh(authentication, tokens.refresh_token),
 );
-const removed = await fetch(client.registration_client_uri, {
-  method: "DELETE",
-  headers: { Authorization: `Bearer ${client.registration_access_token}` },
-});
+
+// RFC 7592: the library has no words for it, but an access token and an address.
+const manage = (method, body) =>
+  oauth.protectedResourceRequest(
+    client.registration_access_token,
+    method,
+    new URL(client.registration_client_uri),
+    new Headers({ "Content-Type": "application/json" }),
+    body && JSON.stringify(body),
+    insecure,
+  );
+const read = await (await manage("GET")).json();
+const { client_id, client_secret } = read;
+const other = { ...said, client_id, client_secret, client_name: "Another name" };
+const replaced = await (await manage("PUT", other)).json();
+const changed = op.key ? authentication : oauth.ClientSecretBasic(replaced.client_secret);
+const renewed = await oauth.processRefreshTokenResponse(
+  server,
+  client,
+  await refresh(changed, refreshed.refresh_token),
+);
+const removed = await manage("DELETE");
+const after = await refresh(changed, renewed.refresh_token);
 console.log(
   JSON.stringify({
     client,
     claims: oauth.getValidatedIdTokenClaims(tokens),
     refreshed: oauth.getValidatedIdTokenClaims(refreshed),
+    read,
+    replaced,
+    renewed: oauth.getValidatedIdTokenClaims(renewed),
     removed: removed.status,
-    after: (await (await refresh()).json()).error,
+    after: (await after.json()).error,
   }),
 );

@@ -1,4 +1,5 @@
-// An app that registers itself with openid-client and logs in.
+// An app that registers itself with openid-client, logs in, changes what it is, and
+// removes itself again.
 import * as client from "openid-client";
 import { createInterface } from "node:readline";
 
@@ -10,14 +11,15 @@ const authentication = op.key
       key: await crypto.subtle.importKey("jwk", op.key, es256, false, ["sign"]),
     })
   : undefined;
+const said = {
+  client_name: "An app that nobody knows",
+  redirect_uris: [op.redirect_uri],
+  grant_types: ["authorization_code", "refresh_token"],
+  ...op.registers,
+};
 const config = await client.dynamicClientRegistration(
   new URL(op.issuer),
-  {
-    client_name: "An app that nobody knows",
-    redirect_uris: [op.redirect_uri],
-    grant_types: ["authorization_code", "refresh_token"],
-    ...op.registers,
-  },
+  said,
   authentication,
   {
     execute: [client.allowInsecureRequests],
@@ -46,19 +48,42 @@ const tokens = await client.authorizationCodeGrant(config, new URL(landing), {
 });
 const refreshed = await client.refreshTokenGrant(config, tokens.refresh_token);
 const registered = config.clientMetadata();
-const removed = await fetch(registered.registration_client_uri, {
-  method: "DELETE",
-  headers: { Authorization: `Bearer ${registered.registration_access_token}` },
-});
+
+// RFC 7592: the library has no words for it, but an access token and an address.
+const manage = (method, body) =>
+  client.fetchProtectedResource(
+    config,
+    registered.registration_access_token,
+    new URL(registered.registration_client_uri),
+    method,
+    body && JSON.stringify(body),
+    new Headers({ "Content-Type": "application/json" }),
+  );
+const read = await (await manage("GET")).json();
+const { client_id, client_secret } = read;
+const other = { ...said, client_id, client_secret, client_name: "Another name" };
+const replaced = await (await manage("PUT", other)).json();
+const changed = new client.Configuration(
+  config.serverMetadata(),
+  replaced.client_id,
+  replaced,
+  authentication ?? client.ClientSecretBasic(replaced.client_secret),
+);
+client.allowInsecureRequests(changed);
+const renewed = await client.refreshTokenGrant(changed, refreshed.refresh_token);
+const removed = await manage("DELETE");
 // It shows the challenge of a 401, and keeps the body to itself.
 const after = await client
-  .refreshTokenGrant(config, refreshed.refresh_token)
+  .refreshTokenGrant(changed, renewed.refresh_token)
   .catch((error) => (error.status === 401 ? "invalid_client" : error.error));
 console.log(
   JSON.stringify({
     client: registered,
     claims: tokens.claims(),
     refreshed: refreshed.claims(),
+    read,
+    replaced,
+    renewed: renewed.claims(),
     removed: removed.status,
     after,
   }),

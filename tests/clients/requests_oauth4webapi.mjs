@@ -1,5 +1,6 @@
-// Apps that push their requests (RFC 9126), sign them (RFC 9101), and do both, with
-// oauth4webapi.  See run_app in conftest.py; the browser tells where it ended.
+// Apps that push their requests (RFC 9126), sign them (RFC 9101), do both, and do
+// without a browser, with oauth4webapi.  See run_app in conftest.py; the browser tells
+// where it ended.
 import * as oauth from "oauth4webapi";
 import { createInterface } from "node:readline";
 
@@ -201,6 +202,45 @@ learnt.wrong = [
 learnt.forged = await sign(both, (await begin()).asked, forged)
   .then((asked) => push(both, asked))
   .catch(refusal);
+
+// Without a browser: as itself, and for somebody whom others vouch for (RFC 7523).
+const api = { client_id: "api" };
+const introspected = async ({ access_token }) =>
+  oauth.processIntrospectionResponse(
+    server,
+    api,
+    await oauth.introspectionRequest(server, api, secret, access_token, insecure),
+  );
+const { resource, assertion } = op;
+const { client, authentication, DPoP } = both;
+const proving = { ...insecure, DPoP };
+const robot = await oauth.processClientCredentialsResponse(
+  server,
+  client,
+  await oauth.clientCredentialsGrantRequest(
+    server,
+    client,
+    authentication,
+    { resource },
+    proving,
+  ),
+);
+learnt.robot = await introspected(robot);
+const vouch = async () =>
+  oauth.processGenericTokenEndpointResponse(
+    server,
+    client,
+    await oauth.genericTokenEndpointRequest(
+      server,
+      client,
+      authentication,
+      "urn:ietf:params:oauth:grant-type:jwt-bearer",
+      { assertion, resource, scope: "email" },
+      proving,
+    ),
+  );
+learnt.vouched = await introspected(await vouch());
+learnt.twice = await vouch().catch(refusal);
 learnt.nonces = nonces;
 console.log(JSON.stringify(learnt));
 lines.close();

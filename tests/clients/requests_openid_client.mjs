@@ -1,5 +1,6 @@
-// Apps that push their requests (RFC 9126), sign them (RFC 9101), and do both, with
-// openid-client.  See run_app in conftest.py; the browser tells where it ended.
+// Apps that push their requests (RFC 9126), sign them (RFC 9101), do both, and do
+// without a browser, with openid-client.  See run_app in conftest.py; the browser tells
+// where it ended.
 import * as client from "openid-client";
 import { createInterface } from "node:readline";
 
@@ -145,5 +146,21 @@ const sign = async (signing, more) => {
 learnt.forged = await client
   .buildAuthorizationUrlWithPAR(both, (await sign(forged)).asked)
   .catch(refusal);
+
+// Without a browser: as itself, and for somebody whom others vouch for (RFC 7523).
+const api = await discover("api", op.client_secret);
+const { resource, assertion } = op;
+const robot = await client.clientCredentialsGrant(both, { resource }, { DPoP });
+learnt.robot = await client.tokenIntrospection(api, robot.access_token);
+const vouch = () =>
+  client.genericGrantRequest(
+    both,
+    "urn:ietf:params:oauth:grant-type:jwt-bearer",
+    { assertion, resource, scope: "email" },
+    { DPoP },
+  );
+const vouched = await vouch();
+learnt.vouched = await client.tokenIntrospection(api, vouched.access_token);
+learnt.twice = await vouch().catch(refusal);
 console.log(JSON.stringify(learnt));
 lines.close();

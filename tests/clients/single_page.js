@@ -36,6 +36,31 @@ const watching = new oidc.UserManager({
   checkSessionIntervalInSeconds: 1,
 });
 
+// It proves a key that no script can read (RFC 9449), and has tokens for an API (RFC 8707).
+const proving = new oidc.UserManager({
+  ...settings,
+  scope: "openid offline_access",
+  response_mode: "fragment",
+  resource: [ISSUER, "https://api.example.com/"],
+  dpop: { bind_authorization_code: true, store: new oidc.IndexedDbDPoPStore() },
+  loadUserInfo: false, // it would bring no proof
+  automaticSilentRenew: false,
+  includeIdTokenInSilentRenew: true,
+  userStore: new oidc.WebStorageStateStore({ store: sessionStorage, prefix: "proving." }),
+});
+// What it brings itself: once more with the nonce, if the provider wants one.
+async function userinfo(user, nonce) {
+  const url = ISSUER + "/userinfo";
+  const answer = await fetch(url, {
+    headers: {
+      Authorization: `${user.token_type} ${user.access_token}`,
+      DPoP: await proving.dpopProof(url, user, "GET", nonce),
+    },
+  });
+  const wanted = answer.headers.get("DPoP-Nonce");
+  return answer.status === 401 && !nonce ? userinfo(user, wanted) : answer.json();
+}
+
 // These pages are opened by the others, in a frame or a window.
 const callbacks = {
   "/silent": () => manager.signinSilentCallback(),

@@ -53,7 +53,7 @@ def test_an_app_proves_itself_with_a_key(run_app, serve_provider, script):
 @pytest.mark.parametrize(
     "script", ["registration_openid_client.mjs", "registration_oauth4webapi.mjs"]
 )
-def test_an_app_registers_itself_and_removes_itself(
+def test_an_app_registers_changes_and_removes_itself(
     run_app, serve_provider, script, proof
 ):
     token, key = "an-initial-access-token", None
@@ -70,6 +70,11 @@ def test_an_app_registers_itself_and_removes_itself(
     assert ("client_secret" in learnt["client"]) == (proof == "secret")
     assert learnt["claims"]["aud"] == learnt["client"]["client_id"]
     assert learnt["refreshed"]["sub"] == learnt["claims"]["sub"]
+    assert learnt["read"].items() <= learnt["client"].items()
+    changed = {"client_name", "client_secret"} & learnt["client"].keys()
+    for name in changed:
+        assert learnt["replaced"][name] != learnt["read"][name]
+    assert learnt["renewed"]["sub"] == learnt["claims"]["sub"]
     assert learnt["removed"] == 204
     assert learnt["after"] == "invalid_client"
 

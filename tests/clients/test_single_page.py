@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import http.server
+import json
 import threading
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import attrs
 import pytest
@@ -208,6 +211,79 @@ def test_it_logs_in_with_a_password(open_app):
     again = app.does("refreshing.signinSilent()")
     assert again["access_token"] != user["access_token"]
     assert tried("wrong")["error"] == "invalid_grant"
+
+
+def said(token: str) -> dict[str, Any]:
+    """Return what a token says."""
+    payload = token.split(".")[1]
+    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    return found
+
+
+def test_it_proves_its_key_names_its_api_and_says_what_it_wants(open_app):
+    api = "https://api.example.com/"
+    app = open_app(
+        oauth2={"dpop": {"requireNonce": True}},
+        resources=[{"id": api, "name": "The API"}],
+    )
+    asked: list[str] = []
+    app.page.on("request", lambda request: asked.append(request.url))
+    wishes = {
+        "login_hint": EMAIL,
+        "acr_values": "gold",
+        "max_age": 3600,
+        "ui_locales": "de en",
+        "extraQueryParams": {
+            "claims": '{"id_token": {"name": null}, '
+            '"userinfo": {"email": null}}'
+        },
+    }
+    app.leaves(f"proving.signinRedirect({json.dumps(wishes)})")
+    # The hint fills in who it is.
+    name = app.page.get_by_label("Email Address")
+    assert name.input_value() == EMAIL
+    assert app.page.locator("html").get_attribute("lang") == "en"
+    enter(app.page)
+    app.page.wait_for_url(f"{app.url}/in#*")
+    assert app.page.evaluate("location.search") == ""
+    user = app.does("proving.signinRedirectCallback()")
+    first = said(user["id_token"])
+    assert first["amr"] == ["pwd"]
+    assert first["name"] == "jane"
+    assert "email" not in first
+    # Its tokens are for its key, and for us and the API until it names one.
+    assert user["token_type"] == "DPoP"
+    token = said(user["access_token"])
+    assert token["aud"] == [token["iss"], api]
+    (begun,) = (parse_qs(urlsplit(url).query) for url in asked if "dpop_jkt=" in url)
+    assert [token["cnf"]["jkt"]] == begun["dpop_jkt"]
+    told = app.does("proving.getUser().then(userinfo)")
+    assert told["email"] == EMAIL
+    assert told["sub"] == user["profile"]["sub"]
+    renewed = app.does(f"proving.signinSilent({{resource: '{api}'}})")
+    narrow = said(renewed["access_token"])
+    assert (narrow["aud"], narrow["cnf"]) == (api, token["cnf"])
+    assert renewed["refresh_token"] != user["refresh_token"]
+    assert app.does("proving.getUser().then(userinfo)")["error"] == "invalid_token"
+    # In a frame it says who is meant.
+    framed = app.does("proving.signinSilent({forceIframeAuth: true})")
+    assert any("id_token_hint=" in url for url in asked)
+    assert said(framed["id_token"])["sid"] == first["sid"]
+    assert said(framed["access_token"])["cnf"] == token["cnf"]
+    status = app.does("proving.querySessionStatus()")
+    assert status["sub"] == first["sub"]
+    # A login that is too old, or is to be another one, is made again.
+    app.leaves("proving.signinRedirect({max_age: 0})")
+    enter(app.page)
+    app.page.wait_for_url(f"{app.url}/in#*")
+    again = said(app.does("proving.signinRedirectCallback()")["id_token"])
+    assert again["sid"] == first["sid"]
+    assert again["auth_time"] >= first["auth_time"]
+    app.leaves("proving.signinRedirect({prompt: 'select_account'})")
+    app.page.get_by_role("link", name="Continue as jane").click()
+    app.page.wait_for_url(f"{app.url}/in#*")
+    chosen = said(app.does("proving.signinRedirectCallback()")["id_token"])
+    assert chosen["auth_time"] == again["auth_time"]
 
 
 def test_it_notices_in_frames_that_somebody_logs_out_elsewhere(open_app):
