@@ -210,6 +210,37 @@ async def test_who_must_push_cannot_do_without(make_world, everybody):
     assert found["pushed_authorization_request_endpoint"].endswith("/dex/par")
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "{require_pushed_authorization_requests: true}",
+        "{require_signed_request_object: true, request_object_signing_alg: ES256,"
+        " jwks_uri: 'http://127.0.0.1:1/keys'}",
+    ],
+)
+async def test_a_form_from_upstream_is_no_pushed_request(make_world, metadata):
+    """Anybody may post to the callback, where forms are kept for a moment."""
+    world = await make_world(
+        CONFIG.replace(
+            "  name: Example App\n",
+            f"  name: Example App\n  metadata: {metadata}\n",
+        )
+    )
+    form = ASKED | {"client_id": "example-app", " signed": "yes"}
+    kept = await world.post("/dex/callback", auth=None, **form)
+    there = url("urn:ietf:params:oauth:request_uri:" + kept.params["parked"])
+    answer = await world.browser().get(there)
+    assert answer.status == 400
+    assert "Location" not in answer.headers
+
+
+async def test_a_client_cannot_say_itself_that_it_has_signed(world):
+    request_uri = await pushed(world, **{" signed": "yes"})
+    (kept,) = await world.storage.parked_forms.list()
+    assert kept.fields == ASKED | {"client_id": "example-app"}
+    assert "code" in (await log_in(world, world.browser(), url(request_uri))).params
+
+
 async def test_prompt_none_is_silent_also_when_pushed(world):
     request_uri = await pushed(world, prompt="none")
     answer = await world.browser().get(url(request_uri, prompt=""))

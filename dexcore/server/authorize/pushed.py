@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 from ...errors import InvalidRequest, NotFound, WrongRequest
 from ...oauth2.dpop import HEADER
 from ...oauth2.extras import Extras
-from ...oauth2.ids import is_id, new_id
+from ...oauth2.ids import derived_id, is_id, new_id
 from ...storage import Client, Collections, ParkedForm
 from ..audit import Audit
 from ..channels import answer_json, read_form
@@ -34,7 +34,7 @@ REQUEST_URI = "urn:ietf:params:oauth:request_uri:"
 #: So long may the browser take until somebody has chosen where to log in.
 LIFETIME = timedelta(minutes=10)
 
-# No parameter of anybody's begins like this.
+# What we note ourselves begins like this; no parameter that counts does.
 _SIGNED = " signed"
 
 _GONE = (
@@ -59,10 +59,13 @@ class PushedRequests:
 
     async def keep(self, params: Mapping[str, str], *, signed: bool) -> str:
         """Store the parameters of a request; return its ``request_uri``."""
-        fields = {**params, _SIGNED: "yes"} if signed else params
-        form = ParkedForm(new_id(), fields, self.now() + LIFETIME)
+        fields = {name: value for name, value in params.items() if name != _SIGNED}
+        if signed:
+            fields[_SIGNED] = "yes"
+        name = new_id()
+        form = ParkedForm(_record_id(name), fields, self.now() + LIFETIME)
         await self.storage.parked_forms.create(form)
-        return REQUEST_URI + form.id
+        return REQUEST_URI + name
 
     async def find(
         self, brought: Mapping[str, str]
@@ -72,8 +75,10 @@ class PushedRequests:
         Nothing else that the browser brings counts (RFC 9126 section 4).  Raises
         ``WrongRequest``.
         """
-        form_id = brought["request_uri"].removeprefix(REQUEST_URI)
-        form = await self.storage.parked_forms.find(form_id) if is_id(form_id) else None
+        name = brought["request_uri"].removeprefix(REQUEST_URI)
+        form = None
+        if is_id(name):
+            form = await self.storage.parked_forms.find(_record_id(name))
         if form is None or form.expiry < self.now():
             raise WrongRequest(_GONE)
         if form.fields.get("client_id") != brought.get("client_id"):
@@ -85,9 +90,18 @@ class PushedRequests:
 async def forget(collections: Collections, request_uri: str) -> None:
     """Let *request_uri* stand for nothing any more: a code was issued for it."""
     try:
-        await collections.parked_forms.delete(request_uri.removeprefix(REQUEST_URI))
+        name = request_uri.removeprefix(REQUEST_URI)
+        await collections.parked_forms.delete(_record_id(name))
     except NotFound:
         return
+
+
+def _record_id(name: str) -> str:
+    """Return where the request is kept that is called *name*.
+
+    Strangers' forms are kept beside it; nobody finds a name that leads to theirs.
+    """
+    return derived_id(f"pushed|{name}")
 
 
 @attrs.frozen(eq=False)
