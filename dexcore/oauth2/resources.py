@@ -24,9 +24,12 @@ def is_resource(text: str) -> bool:
 def parse(text: str) -> tuple[str, ...]:
     """Return the resources of a ``resource`` parameter, in order, each once.
 
-    Raises ``InvalidTarget`` for what is none, or for too many of them.
+    Raises ``InvalidTarget`` for what is none, and for none or too many of them.
     """
     found = tuple(dict.fromkeys(text.split()))
+    if not found:
+        # Who asks for less than all must not get what is for everything.
+        raise InvalidTarget("The parameter resource names no resource.")
     if len(found) > _MOST:
         raise InvalidTarget(f"More than {_MOST} resources at once.")
     for each in found:
