@@ -9,7 +9,7 @@ its ``values``, because nobody else may be let in, and ``acr`` keeps ``values`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -18,7 +18,15 @@ from ..errors import InvalidRequest
 from .user_claims import SCOPE_OF
 from .words import quote
 
-__all__ = ["MEMBERS", "acr_values", "fits_acr", "fits_subject", "names", "parse"]
+__all__ = [
+    "MEMBERS",
+    "acr_values",
+    "fits_acr",
+    "fits_subject",
+    "names",
+    "parse",
+    "within",
+]
 
 #: Where a claim may be asked to be.
 MEMBERS = ("id_token", "userinfo")
@@ -60,6 +68,21 @@ def names(claims: Mapping[str, Mapping[str, Any]]) -> dict[str, None]:
     return {
         name: None for asked in claims.values() for name in asked if name in SCOPE_OF
     }
+
+
+def within(
+    claims: Mapping[str, Mapping[str, Any]], scopes: Container[str]
+) -> dict[str, dict[str, Any]]:
+    """Return *claims* without those about the end user that belong to other scopes."""
+    kept = {
+        member: {
+            name: details
+            for name, details in asked.items()
+            if name not in SCOPE_OF or SCOPE_OF[name] in scopes
+        }
+        for member, asked in claims.items()
+    }
+    return {member: asked for member, asked in kept.items() if asked}
 
 
 def fits_subject(claims: Mapping[str, Mapping[str, Any]], subject: str) -> bool:

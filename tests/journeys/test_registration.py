@@ -579,6 +579,18 @@ async def test_a_scope_that_is_not_registered_is_refused(provider):
     assert (await provider.claims(tokens["id_token"]))["email"]
 
 
+async def test_what_no_registered_scope_tells_cannot_be_asked_for_one_by_one(provider):
+    """The claims parameter is no way around ``scope``, nor around the operator's."""
+    known = await register(provider, scope="openid email")
+    asked = {"email": None, "groups": None, "name": None, "federated_claims": None}
+    document = json.dumps({"id_token": asked, "userinfo": asked})
+    tokens = await trade(provider, known, scope="openid", claims=document)
+    for name in ("id_token", "access_token"):
+        said = await provider.claims(tokens[name])
+        assert said["email"] == "kilgore@kilgore.trout"
+        assert not {"groups", "name", "federated_claims"} & said.keys()
+
+
 async def test_a_client_may_not_act_for_others(provider):
     known = await register(provider)
     asked = {"client_id": known["client_id"], "redirect_uri": CALLBACK}

@@ -197,6 +197,20 @@ async def test_less_for_once_is_not_less_for_ever(world):
     assert kept.extras.resources == (API, MAIL)
 
 
+@pytest.mark.parametrize("nothing", [" ", ["", ""], ["", " "]])
+async def test_naming_nothing_does_not_make_the_token_one_for_everything(
+    world, nothing
+):
+    code = await world.code(resource=API)
+    refused = await world.exchange(code, resource=nothing)
+    assert (refused.status, error(refused)) == (400, "invalid_target")
+    tokens = parsed(await world.exchange(code))
+    refused = await world.refresh(tokens["refresh_token"], resource=nothing)
+    assert (refused.status, error(refused)) == (400, "invalid_target")
+    began = await world.ask(world.browser(), resource=nothing)
+    assert began.params["error"] == "invalid_target"
+
+
 async def test_a_code_is_not_spent_on_more_than_was_granted(world):
     code = await world.code(resource=[API])
     answer = await world.exchange(code, resource=MAIL)
@@ -359,6 +373,15 @@ async def test_what_was_asked_for_one_by_one_is_told_at_userinfo_alone(world):
     assert answer["email"] == "kilgore@kilgore.trout"
     elsewhere = await told(world, API, **asked)
     assert "email" not in await world.claims(elsewhere["access_token"])
+
+
+async def test_what_was_asked_for_one_by_one_is_not_told_to_who_may_not_see_it(world):
+    """The token for both may carry only the claims of ``openid`` and ``email``."""
+    asked = json.dumps({"userinfo": {"email": None, "groups": None, "name": None}})
+    tokens = await told(world, MAIL, world.issuer, claims=asked, scope="openid")
+    claims = await world.claims(tokens["access_token"])
+    assert claims["email"] == "kilgore@kilgore.trout"
+    assert not {"groups", "name"} & claims.keys()
 
 
 async def test_introspection_tells_whom_a_token_is_for(world):

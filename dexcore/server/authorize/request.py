@@ -157,6 +157,7 @@ class AuthorizationRequests:
                 if mode == response_modes.default(types)
                 else attrs.evolve(extras, response_mode=mode),
                 params,
+                metadata_of(client).scope,
             ),
         )
 
@@ -246,13 +247,19 @@ def parameters_of(request: AuthRequest) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _extras(known: Extras, params: Mapping[str, str]) -> Extras:
-    """Return *known* with what *params* say that dex's record has no place for."""
+def _extras(known: Extras, params: Mapping[str, str], registered: str) -> Extras:
+    """Return *known* with what *params* say that dex's record has no place for.
+
+    A client that has *registered* its scopes has no claims of others either.
+    """
     if not _BESIDE.intersection(params):
         return known
+    claims = claims_parameter.parse(params.get("claims", ""))
+    if registered:
+        claims = claims_parameter.within(claims, scopes.parse(registered))
     return attrs.evolve(
         known,
-        claims=claims_parameter.parse(params.get("claims", "")),
+        claims=claims,
         acr_values=parse_acr_values(params.get("acr_values", "")),
         ui_locales=parse_ui_locales(params.get("ui_locales", "")),
     )

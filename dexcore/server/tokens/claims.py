@@ -9,9 +9,17 @@ from typing import Any, Literal
 
 import attrs
 
-from ...oauth2 import user_claims
-from ...oauth2.scopes import EMAIL, FEDERATED_ID, GROUPS, PROFILE, SCOPES, audiences
-from ...storage import ZERO_TIME, Claims, Client
+from ...oauth2 import claims_parameter, user_claims
+from ...oauth2.scopes import (
+    EMAIL,
+    FEDERATED_ID,
+    GROUPS,
+    PROFILE,
+    SCOPES,
+    audiences,
+    parse,
+)
+from ...storage import ZERO_TIME, Claims, Client, metadata_of
 from .authorization import Authorization
 from .subjects import subject_of
 
@@ -100,6 +108,9 @@ def asked_for(
     names = extras.claims.get(member)
     if not names:
         return {}
+    if scope := metadata_of(authorization.client).scope:
+        # What it has registered may have become less since it asked.
+        names = claims_parameter.within({member: names}, parse(scope)).get(member, {})
     known = about_the_user(attrs.evolve(authorization, scopes=SCOPES))
     if extras.acr:
         known["acr"] = extras.acr

@@ -169,10 +169,10 @@ class TokenIssuer:
     ) -> str:
         """Return an access token as resource servers expect it (RFC 9068)."""
         payload = self.resources.claims(authorization, common, self.lifetime)
-        kept = attrs.evolve(authorization, scopes=self.resources.scopes(authorization))
+        kept = self.resources.told(authorization)
         user = claims.about_the_user(kept)
         if self.url in authorization.extras.resources:
-            user |= claims.asked_for(authorization, "userinfo")
+            user |= claims.asked_for(kept, "userinfo")
         bound = _confirmation(authorization)
         return await self._sign(kept, payload, user, bound, ACCESS_TOKEN_TYPE)
 

@@ -11,9 +11,9 @@ import attrs
 from ...config import Config
 from ...config.model import Resource
 from ...errors import InvalidTarget
-from ...oauth2 import resources
+from ...oauth2 import claims_parameter, resources
 from ...oauth2.extras import NO_EXTRAS, Extras
-from ...oauth2.scopes import audiences
+from ...oauth2.scopes import SCOPES, audiences
 from ...oauth2.words import quote
 from ...storage import Client
 from .authorization import Authorization
@@ -103,12 +103,29 @@ class Resources:
 
         One that names an audience is about the ID token.
         """
-        entries = [self.known.get(each) for each in authorization.extras.resources]
+        visible = self._visible(authorization.scopes, authorization.extras)
+        return tuple(scope for scope in visible if not audiences((scope,)))
+
+    def told(self, authorization: Authorization) -> Authorization:
+        """Return *authorization* with what every resource of the token may be told.
+
+        One by one a client gets no more claims there than by their scopes.
+        """
+        extras = authorization.extras
+        visible = self._visible(SCOPES, extras)
+        claims = claims_parameter.within(extras.claims, visible)
+        return attrs.evolve(
+            authorization,
+            scopes=self.scopes(authorization),
+            extras=attrs.evolve(extras, claims=claims),
+        )
+
+    def _visible(self, scopes: Iterable[str], extras: Extras) -> tuple[str, ...]:
+        """Return those of *scopes* that every resource in *extras* may see."""
+        entries = [self.known.get(each) for each in extras.resources]
         limits = [each.scopes for each in entries if each and each.scopes is not None]
         return tuple(
-            scope
-            for scope in authorization.scopes
-            if not audiences((scope,)) and all(scope in limit for limit in limits)
+            scope for scope in scopes if all(scope in limit for limit in limits)
         )
 
     def claims(
