@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import secrets
 
 from urllib.parse import parse_qs
 
@@ -12,6 +13,7 @@ import pytest
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from yarl import URL
 
 from dexcore import hookimpl
 from dexcore.connector import (
@@ -381,7 +383,7 @@ async def test_a_device_calls_the_user_by_the_same_name(op, kind):
 
 async def test_consent_and_a_request_too_large_for_a_cookie_change_no_name(make):
     op = await make({"app": "subject: plain"}, change=("skipApprovalScreen: true", ""))
-    browser, state = op.world.browser(), "s" * 5000
+    browser, state = op.world.browser(), secrets.token_urlsafe(4000)
     asked = await browser.follow(
         await op.log_in("app", browser=browser, state=state, response_mode="query")
     )
@@ -390,6 +392,34 @@ async def test_consent_and_a_request_too_large_for_a_cookie_change_no_name(make)
     tokens = await op.trade("app", await browser.follow(landed))
     assert await op.sub(tokens["id_token"]) == "jane-id"
     assert await op.world.storage.supplements.list() != []
+
+
+async def test_a_browser_cannot_go_back_to_before_it_had_a_subject(make):
+    """Whoever keeps the cookie of before their login is not known by dex's name."""
+    op = await make({"app": "subject: plain"}, change=("skipApprovalScreen: true", ""))
+    browser = op.world.browser()
+    asked = op.at("app") | {"state": secrets.token_urlsafe(4000)}
+    form = await op.world.form(browser, scope="openid email", **asked)
+    [(name, before)] = flow_cookies(browser)
+    asked = await browser.post(form.url, data={"login": "jane", "password": "jane"})
+    [(_, after)] = flow_cookies(browser)
+    assert before != after
+    jar = browser.session.cookie_jar
+    here = URL(op.world.base + "/dex/")
+    jar.update_cookies({name: before}, here)
+    assert jar.filter_cookies(here / "approval")[name].value == before
+    page = await browser.follow(asked)
+    assert page.status == 401
+    jar.update_cookies({name: after}, here)
+    assert (await browser.follow(asked)).forms
+
+
+def flow_cookies(browser):
+    return [
+        (cookie.key, cookie.value)
+        for cookie in browser.session.cookie_jar
+        if cookie.key.startswith("dexcore_flow_")
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)

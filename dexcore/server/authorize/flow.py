@@ -210,7 +210,7 @@ class Flows:
         if not plain.startswith(_STORED):
             raise WrongRequest(_EXPIRED)
         flow = await self._stored(web_request, flow_id, plain)
-        expected = self._mac(flow.request, path)
+        expected = self._mac(flow, path)
         if not hmac.compare_digest(expected.encode(), mac.encode()):
             del web_request[REPLY_TO]  # it is not for the client to hear of
             raise Unauthorized("Unauthorized request")
@@ -230,7 +230,7 @@ class Flows:
             raise or_else("The end user would have to be asked.")
         flow = await self._store(flow)
         # Both are letters, digits, "-" and "_": nothing to encode.
-        link = f"hmac={self._mac(flow.request, path)}&req={flow.request.id}"
+        link = f"hmac={self._mac(flow, path)}&req={flow.request.id}"
         response = see_other(f"{self.issuer.path(path)}?{link}")
         mark = self._mark(flow)
         self._set_cookie(web_request, response, flow.request.id, mark)
@@ -314,8 +314,12 @@ class Flows:
         flow = await self._ready(web_request, request, extras, stored=True)
         return attrs.evolve(flow, hint=hint, login_hint=login_hint)
 
-    def _mac(self, request: AuthRequest, path: str) -> str:
-        return step_mac(request.hmac_key, request.id, f"step:{path.lstrip('/')}")
+    def _mac(self, flow: Flow, path: str) -> str:
+        request, step = flow.request, f"step:{path.lstrip('/')}"
+        if flow.extras != NO_EXTRAS:
+            # A cookie of before there was a supplement does not fit the link.
+            step += "+supplement"
+        return step_mac(request.hmac_key, request.id, step)
 
     def _seal(self, flow: Flow) -> str:
         return self._stamped(flow.request.id, _pack(flow))
