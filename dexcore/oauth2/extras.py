@@ -22,18 +22,20 @@ class Extras:
 
     ``response_mode``: how the client wants its answer (OAuth 2.0 Multiple Response Type
     Encoding Practices section 2.1).  ``request_uri``: what refers to a pushed request
-    (RFC 9126).  ``signed``: the client has signed its request (RFC 9101).  ``claims``:
-    the parameter, parsed (OpenID Connect Core section 5.5).  ``acr_values`` and
-    ``ui_locales``: in the client's order of preference.  ``resources``: RFC 8707.
-    ``dpop_jkt``: the thumbprint of the key that tokens are bound to (RFC 9449).
-    ``acr`` and ``amr``: what the login was, if somebody asked.  ``user``: further
-    claims about the end user, under their standard names.  ``subject``: the ``sub`` of
-    all tokens that come of the login, if it is not dex's.
+    (RFC 9126).  ``signed``: the client has signed its request (RFC 9101).
+    ``connector_id``: such a request insists on it.  ``claims``: the parameter, parsed
+    (OpenID Connect Core section 5.5).  ``acr_values`` and ``ui_locales``: in the
+    client's order of preference.  ``resources``: RFC 8707.  ``dpop_jkt``: the
+    thumbprint of the key that tokens are bound to (RFC 9449).  ``acr`` and ``amr``:
+    what the login was, if somebody asked.  ``user``: further claims about the end user,
+    under their standard names.  ``subject``: the ``sub`` of all tokens that
+    come of the login, if it is not dex's.
     """
 
     response_mode: str = ""
     request_uri: str = ""
     signed: bool = False
+    connector_id: str = ""
     claims: Mapping[str, Any] = _NOTHING
     acr_values: tuple[str, ...] = ()
     ui_locales: tuple[str, ...] = ()
@@ -59,6 +61,7 @@ class Extras:
             response_mode="",
             request_uri="",
             signed=False,
+            connector_id="",
             acr_values=(),
             ui_locales=(),
         )

@@ -172,6 +172,23 @@ async def test_the_choice_of_connectors_shows_nothing_of_the_request(two):
     assert landed.params["state"] == ASKED["state"]
 
 
+async def test_no_link_leads_away_from_the_connector_that_was_pushed(two):
+    browser = two.browser()
+    form = await browser.follow(
+        await browser.get(url(await pushed(two, connector_id="pw")))
+    )
+    assert not [link for link in form.links if "back=" in link]
+    flow = form.url.rpartition("state=")[2]
+    elsewhere = await browser.get(f"/dex/auth/mock?flow={flow}")
+    assert elsewhere.status == 400
+    assert "Location" not in elsewhere.headers
+    for link in (f"/dex/auth?back={flow}", f"/dex/auth/pw?flow={flow}"):
+        again = await browser.follow(await browser.get(link))
+        assert again.url == form.url
+    landed = await browser.post(form.url, data={"login": "jane", "password": "fox"})
+    assert "code" in landed.params
+
+
 async def test_strangers_cannot_fill_the_storage(world):
     form = {"client_id": "native", "response_type": "code", "scope": "openid"}
     form |= {"redirect_uri": "http://127.0.0.1:1/", "auth": None}

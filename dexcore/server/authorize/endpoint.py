@@ -143,7 +143,8 @@ class AuthorizationEndpoint:
 
     async def _back(self, web_request: web.Request, flow_id: str) -> web.StreamResponse:
         """Let the end user choose again: the same request, no connector yet."""
-        flow = chosen_for(await self._begun(web_request, flow_id), "")
+        flow = await self._begun(web_request, flow_id)
+        flow = chosen_for(flow, flow.extras.connector_id)
         if self.states is not None:
             flow = choosing(flow)
         web_request[PARAMETERS] = self.requests.parameters_of(flow)

@@ -362,6 +362,7 @@ class Login(Step):
         connector = opened.connector
         prompt = connector.prompt if isinstance(connector, PasswordConnector) else ""
         several = len(await self.logins.connectors.listed()) > 1
+        choose = several and not flow.extras.connector_id
         checked = self.logins.remember
         if sent is not None:
             checked = sent.get("remember_me") == "on"
@@ -370,7 +371,7 @@ class Login(Step):
             web_request.path,
             status=status,
             post_url=_here(web_request),
-            back_link=f"{self.back}?back={flow.request.id}" if several else "",
+            back_link=f"{self.back}?back={flow.request.id}" if choose else "",
             username=flow.login_hint if sent is None else sent.get("login", ""),
             prompt=prompt or "Username",
             invalid=sent is not None,

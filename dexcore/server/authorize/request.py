@@ -210,6 +210,8 @@ class AuthorizationRequests:
 
     def _extras(self, client: Client, params: Mapping[str, str], how: Extras) -> Extras:
         """Return what dex's record has no place for; mostly there is nothing."""
+        if how.sealed and params.get("connector_id"):
+            how = attrs.evolve(how, connector_id=params["connector_id"])
         asked = self.resources.asked(params, client)
         jkt = check_thumbprint(params.get("dpop_jkt", ""))
         if not asked and not jkt:

@@ -131,6 +131,8 @@ def choosing(flow: Flow) -> Flow:
 
 
 def chosen_for(flow: Flow, connector_id: str) -> Flow:
-    """Return *flow* with its connector."""
+    """Return *flow* with its connector; raise ``WrongRequest`` if it names another."""
+    if flow.extras.connector_id not in ("", connector_id):
+        raise WrongRequest("Bad connector ID")
     request = attrs.evolve(flow.request, connector_id=connector_id)
     return attrs.evolve(flow, request=request)
