@@ -8,8 +8,16 @@ import attrs
 
 from dexcore_storage_memory.storage import MemoryStorage
 
+from dexcore.oauth2.extras import Extras
+from dexcore.oauth2.ids import new_id
 from dexcore.server.tokens.leftovers import remove_leftovers
-from dexcore.storage import Claims, OfflineSessions, RefreshToken, RefreshTokenRef
+from dexcore.storage import (
+    Claims,
+    OfflineSessions,
+    RefreshToken,
+    RefreshTokenRef,
+    Supplement,
+)
 
 NOW = datetime(2026, 8, 6, tzinfo=UTC)
 BEFORE = NOW - timedelta(hours=1)
@@ -46,6 +54,17 @@ def session(id: str) -> OfflineSessions:
 
 async def test_a_token_that_was_never_answered_goes() -> None:
     assert await left(None, token("cut")) == []
+
+
+async def test_what_was_kept_beside_a_token_goes_with_it() -> None:
+    storage = MemoryStorage()
+    for made in (BEFORE, NOW):
+        beside = new_id(supplemented=True)
+        await storage.refresh_tokens.create(token(beside, made))
+        extras = Extras(user={"nickname": "Ann"})
+        await storage.supplements.create(Supplement(beside, extras, NOW))
+    assert await remove_leftovers(storage, NOW) == 1
+    assert [one.id for one in await storage.supplements.list()] == [beside]
 
 
 async def test_one_that_a_later_login_replaced_goes_however_often_it_was_used() -> None:

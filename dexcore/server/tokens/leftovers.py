@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from ...errors import NotFound
 from ...storage import OfflineSessions, RefreshToken, Storage
-from .refresh import superseded
+from .refresh import drop_extras, superseded
 
 __all__ = ["remove_leftovers"]
 
@@ -53,6 +53,7 @@ async def _remove(storage: Storage, token: RefreshToken) -> bool:
         await storage.refresh_tokens.delete(token.id)
     except NotFound:
         return False
+    await drop_extras(storage, token.id)
     return True
 
 
