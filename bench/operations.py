@@ -89,6 +89,21 @@ async def _enter(user: User, item: tuple[LoginForm, dict[str, str]]) -> None:
     await user.enter(form)
 
 
+async def _forms_before_consent(
+    user: User, count: int
+) -> list[tuple[LoginForm, dict[str, str]]]:
+    opened = []
+    for _ in range(count):
+        form = await user.open_login(approval_prompt="force")
+        opened.append((form, user.cookies))
+    return opened
+
+
+async def _enter_and_agree(user: User, item: tuple[LoginForm, dict[str, str]]) -> None:
+    form, user.cookies = item
+    await user.enter_and_agree(form)
+
+
 async def _nothing(user: User, count: int) -> list[None]:
     return [None] * count
 
@@ -193,6 +208,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("authorize", 4_800, _authorization_requests, _redirected, 0, (100, 100)),
     Operation("login page", 4_800, _one_login_page, _answered, 0, (90, 90)),
     Operation("login POST", 960, _login_forms, _enter, 0, (250, 250)),
+    # The password, the page that asks, and the answer to it.
+    Operation("login with consent", 480, _forms_before_consent, _enter_and_agree),
     Operation("whole login", 480, _nothing, _whole_login, 2),
     Operation("exchange", 640, _codes, _answered, 2, (950, 360)),
     Operation("refresh", 640, _refresh_tokens, _answered, 2, (900, 330), True),

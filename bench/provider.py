@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 import attrs
 import orjson
 
-from dexcore.testing.page import Page, parse
+from dexcore.testing.page import Form, Page, parse
 
 from .wire import Address, Answer, BenchError, Connection
 
@@ -145,16 +145,16 @@ class User:
         }
         return self.provider.address.get(f"{path}?{urlencode(query)}", self._cookies())
 
-    async def open_login(self) -> LoginForm:
+    async def open_login(self, **more: str) -> LoginForm:
         """Begin a login in a fresh browser and stop at the password."""
-        begun = await self._begin()
+        begun = await self._begin(**more)
         if isinstance(begun, str):
             raise BenchError(f"{self.connector} asks for no password.")
         return begun
 
-    async def _begin(self) -> LoginForm | str:
+    async def _begin(self, **more: str) -> LoginForm | str:
         self.cookies = {}
-        target, answer = await self._follow("", self.authorization_request())
+        target, answer = await self._follow("", self.authorization_request(**more))
         return self._code(target) or self._filled_in(target, answer)
 
     async def _follow(self, target: str, request: bytes) -> tuple[str, Answer]:
@@ -205,6 +205,23 @@ class User:
         if not code:
             words = _words(self._url(target), answer)
             raise BenchError(f"{answer.status} instead of a code: {words}")
+        return code
+
+    async def enter_and_agree(self, form: LoginForm) -> str:
+        """As :meth:`enter`, with the page in between that asks; return the code."""
+        target, answer = await self._follow(form.page, form.post)
+        page = parse(self._url(target), answer.status, answer.body.decode(), {})
+        try:
+            asks = next(each for each in page.forms if _agrees(each))
+        except StopIteration:
+            raise BenchError(f"{target} does not ask: {page.words}") from None
+        sent = asks.sent_by(asks.buttons[0] if asks.buttons else None)
+        headers = {**self._cookies(), "Origin": _origin(self.provider.issuer)}
+        post = self.provider.address.post(_target(asks.url), sent, headers)
+        target, answer = await self._follow(target, post)
+        code = self._code(target)
+        if not code:
+            raise BenchError(f"{answer.status} instead of a code.")
         return code
 
     async def code(self) -> str:
@@ -278,6 +295,11 @@ class User:
 def _target(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def _agrees(form: Form) -> bool:
+    """Return whether *form* is the one that says yes on the page that asks."""
+    return form.fields.get("approval") == "approve"
 
 
 def _origin(url: str) -> str:
