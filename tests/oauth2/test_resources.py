@@ -23,8 +23,10 @@ def test_no_other_parameter_may():
         parse_form(b"resource=urn:a&scope=a&resource=urn:b&scope=b")
 
 
-def test_nothing_names_no_resource():
-    assert parse("") == ()
+@pytest.mark.parametrize("text", ["", " ", "\t \n"])
+def test_a_parameter_that_names_nothing_is_refused(text):
+    with pytest.raises(InvalidTarget):
+        parse(text)
 
 
 @pytest.mark.parametrize("text", [API, MAIL, "https://api.example.com"])
