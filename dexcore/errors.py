@@ -131,6 +131,17 @@ class Refusal(DexcoreError):
             self.status = status
 
 
+def described(text: str) -> str:
+    """Return *text* as an ``error_description`` may be.
+
+    RFC 6749 sections 4.1.2.1 and 5.2: ASCII, with neither " nor a backslash.
+    """
+    return "".join(
+        char if " " <= char <= "~" and char != "\\" else "?"
+        for char in text.replace('"', "'")
+    )
+
+
 class OAuthError(Refusal):
     """A refusal with a code from the OAuth error registry (RFC 6749 section 11.4)."""
 
@@ -140,7 +151,7 @@ class OAuthError(Refusal):
         """Return ``error`` and, if there is one, ``error_description``."""
         found = {"error": self.error}
         if self.description:
-            found["error_description"] = self.description
+            found["error_description"] = described(self.description)
         return found
 
 

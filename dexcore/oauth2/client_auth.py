@@ -59,7 +59,8 @@ def credentials(
     there is nothing.
     """
     client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
-    if "client_assertion" in form or "client_assertion_type" in form:
+    # RFC 6749 section 3.2: without a value it is as good as not sent.
+    if form.get("client_assertion") or form.get("client_assertion_type"):
         return _asserted(authorization_header, form)
     basic = _basic(authorization_header)
     if basic is not None:

@@ -32,6 +32,7 @@ from ..errors import (
     TooLarge,
     UpstreamError,
     UpstreamUnavailable,
+    described,
 )
 from ..oauth2.forms import parse_form, parse_query
 from ..oauth2.redirect_uris import add_fragment, add_parameters
@@ -227,7 +228,7 @@ class Channels:
         else:
             # Whoever reads "invalid_request" does not try again.
             error_code = "server_error" if refusal.status >= 500 else "invalid_request"
-            body = {"error": error_code, "error_description": str(refusal)}
+            body = {"error": error_code, "error_description": described(str(refusal))}
         return answer_json(body, refusal.status, refusal.headers)
 
 

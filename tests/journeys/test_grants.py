@@ -385,6 +385,9 @@ async def test_an_exchange_ignores_scopes_it_does_not_know_and_never_refreshes(w
     """T-TX-01."""
     got = tokens(await exchange(world, scope="openid everything offline_access"))
     assert "refresh_token" not in got
+    # RFC 6749 section 5.1: the client is told what it has not got.
+    assert got["scope"] == "openid offline_access"
+    assert "scope" not in tokens(await exchange(world, scope="openid email"))
     assert await world.storage.refresh_tokens.list() == []
 
 

@@ -1,6 +1,7 @@
 """What may be sent with a request, how often, and where it may lead."""
 
 import json
+import re
 
 from urllib.parse import quote, urlencode
 
@@ -207,6 +208,50 @@ async def test_a_request_comes_by_get_or_post_and_what_we_do_not_know_is_ignored
     form = await browser.follow(answer)
     landed = await browser.post(form.url, data={"login": "jane", "password": "fox"})
     assert landed.params.keys() == {"code", "state", "iss"}
+
+
+async def test_a_parameter_without_a_value_is_as_good_as_not_sent(house):
+    """RFC 6749 sections 3.1 and 3.2."""
+    names = [name for name in NAMES if name not in asked()]
+    browser = house.browser()
+    form = await browser.follow(
+        await browser.get("/dex/auth", params=asked() | dict.fromkeys(names, ""))
+    )
+    landed = await browser.post(form.url, data={"login": "jane", "password": "fox"})
+    nothing = ("client_id", "client_secret", "client_assertion", "scope", "unknown")
+    nothing += ("client_assertion_type", "code_verifier", "resource", "audience")
+    answer = await house.exchange(
+        landed.params["code"],
+        auth=("exact", "a-secret-of-the-exact-app"),
+        **{"redirect_uri": URI} | dict.fromkeys(nothing, ""),
+    )
+    assert answer.status == 200, answer.text
+
+
+HOSTILE = 'x"\\\r\n\0\x7f<b>\u00e9\u202e'
+
+
+async def test_an_error_says_nothing_that_its_grammar_forbids(house):
+    """RFC 6749 sections 4.1.2.1 and 5.2, whatever was sent."""
+    said = []
+    for name in NAMES:
+        if name not in ("client_id", "redirect_uri", "state"):
+            answer = await house.ask(house.browser(), **asked(**{name: HOSTILE[:3]}))
+            if "error" in (answer.params if "Location" in answer.headers else {}):
+                said.append(answer.params)
+    for name in ("grant_type", "scope", "code", "refresh_token", "connector_id"):
+        for grant_type in ("authorization_code", "refresh_token", "x"):
+            form = {"grant_type": grant_type, "code": "x", "refresh_token": "x"}
+            answer = await house.post("/dex/token", **form | {name: HOSTILE[:3]})
+            said.append(json.loads(answer.text))
+    for text in (HOSTILE, HOSTILE.replace("\0", "")):
+        answer = await house.ask(house.browser(), **asked(scope=f"openid {text}"))
+        if "Location" in answer.headers:
+            said.append(answer.params)
+    assert len(said) > 20
+    for each in said:
+        assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", each["error_description"])
+        assert re.fullmatch(r"[a-z_]+", each["error"])
 
 
 FORM = {"response_mode": "form_post"}  # a redirect may be too long for the browser

@@ -74,6 +74,7 @@ class TokenExchangeGrant(Grant):
             scopes=asked,
             connector_id=opened.record.id,
             only=_ISSUED[wanted],
+            narrowed=asked != scopes.parse(form.get("scope", "")),
             extras=attrs.evolve(extras, user=user_told(identity, asked, NO_EXTRAS)),
             jkt=sender.jkt,
         )

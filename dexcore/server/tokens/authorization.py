@@ -22,9 +22,11 @@ class Authorization:
     together; ``code`` is the authorization code they came of, ``refresh_token`` the one
     to hand out with them.  With ``always_identify`` there is an ID token whatever the
     scopes; with ``only`` there is that one token and no other (RFC 8693 section 2.2.1).
-    ``allowed`` is for the policy to say, and for nobody else.  ``extras`` is what the
-    client and the login said beyond dex's records; its ``dpop_jkt`` is the only key
-    that may have tokens, and ``jkt`` the one that was proved (RFC 9449).
+    ``narrowed``: these are fewer scopes than the client has asked for, so that it must
+    be told (RFC 6749 section 5.1).  ``allowed`` is for the policy to say, and for
+    nobody else.  ``extras`` is what the client and the login said beyond dex's records;
+    its ``dpop_jkt`` is the only key that may have tokens, and ``jkt`` the one that was
+    proved (RFC 9449).
     """
 
     client: Client
@@ -39,6 +41,7 @@ class Authorization:
     refresh_token: str = ""
     always_identify: bool = False
     only: Literal["", "access_token", "id_token"] = ""
+    narrowed: bool = False
     allowed: bool = False
     extras: Extras = NO_EXTRAS
     jkt: str = ""

@@ -55,7 +55,7 @@ class TokenIssuer:
             "token_type": _token_type(authorization),
             "expires_in": self._expires_in(authorization),
         }
-        if authorization.extras.resources:
+        if _is_less(authorization):
             # RFC 6749 section 5.1: a resource may see less than the client asked for.
             response |= self._scope(authorization)
         elif self.strict:
@@ -113,7 +113,7 @@ class TokenIssuer:
             "issued_token_type": TOKEN_TYPE + authorization.only,
             "token_type": _token_type(authorization),
             "expires_in": self._expires_in(authorization),
-            **(self._scope(authorization) if authorization.extras.resources else {}),
+            **(self._scope(authorization) if _is_less(authorization) else {}),
         }
 
     def _scope(self, authorization: Authorization) -> dict[str, str]:
@@ -210,6 +210,11 @@ class TokenIssuer:
 
     def _hash(self, text: str) -> str:
         return left_half_hash(self.signer.key_set.algorithm, text)
+
+
+def _is_less(authorization: Authorization) -> bool:
+    """Return whether there may be less in the token than the client asked for."""
+    return bool(authorization.extras.resources) or authorization.narrowed
 
 
 def _token_type(authorization: Authorization) -> str:
