@@ -2,11 +2,16 @@
 
 import re
 import resource
+import time
+
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
 
 from dexcore.server.listen import free_address
+from dexcore.testing.client_key import ClientKey
+from dexcore.testing.dpop import ProofKey
 
 
 @pytest.fixture
@@ -22,6 +27,99 @@ async def talkative(spawn, tmp_path):
     )
     app.metrics = f"http://{telemetry}/metrics"
     return app
+
+
+KEY = ClientKey()
+
+
+@pytest.fixture
+async def proving(spawn, tmp_path):
+    """A server that says all it can, whose clients sign, push and register."""
+    key = {"jwks": KEY.jwks, "token_endpoint_auth_method": "private_key_jwt"}
+    signs = {"redirectURIs": ["http://127.0.0.1:1/signs"], "metadata": key}
+    issuer = {"issuer": "https://idp.example", "connectorID": "local", "jwks": KEY.jwks}
+    return await spawn(
+        tmp_path / "dex.db",
+        logger={"level": "DEBUG", "format": "json"},
+        staticClients=[{"id": "signs", "name": "signs", **signs}],
+        oauth2={"jwtBearer": {"trustedIssuers": [issuer | {"assertions": ["jwt"]}]}},
+        registration={"enabled": True, "initialAccessTokens": ["canary-of-initial"]},
+    )
+
+
+async def test_no_proof_or_signed_request_is_in_the_log(proving):
+    """Right ones and wrong ones, in forms, in headers and in the query."""
+    app, secrets = proving, {"initial access token": "canary-of-initial"}
+    token, par = f"{app.base}/token", f"{app.base}/par"
+    asked = {
+        "response_type": "code",
+        "redirect_uri": "http://127.0.0.1:1/signs",
+        "scope": "openid",
+    }
+
+    def signed(what, **claims):
+        said = {"iss": "signs", "aud": app.base, "exp": int(time.time()) + 60, **claims}
+        secrets[what] = KEY.sign(said)
+        return secrets[what]
+
+    def proved(what):
+        found = KEY.proof("signs", app.base)
+        secrets[what] = found["client_assertion"]
+        return found
+
+    def dpop(what, url):
+        found = ProofKey().proof("POST", url, iat=time.time())
+        secrets[what] = found
+        return {"DPoP": found}
+
+    form = asked | proved("client assertion") | {"request": signed("request", **asked)}
+    answer = await app.post("/dex/par", data=form, headers=dpop("DPoP proof", par))
+    assert answer.status == 201, answer.text
+    assert (await app.post("/dex/par", data=form)).status == 401  # used before
+    pushed = secrets["request URI"] = answer.json["request_uri"]
+    query = urlencode({"client_id": "signs", "request_uri": pushed})
+    assert (await app.get(f"/dex/auth?{query}")).status == 302
+    for what, wrong in (
+        ("signed for others", {"aud": "x"}),
+        ("signed late", {"exp": 1}),
+    ):
+        query = urlencode(
+            asked | {"client_id": "signs", "request": signed(what, **wrong)}
+        )
+        assert (await app.get(f"/dex/auth?{query}")).status == 303
+    user = {"iss": "https://idp.example", "sub": "ann", "jti": "canary-of-the-jti"}
+    grant = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer"}
+    for number, status in enumerate((200, 400)):
+        form = grant | proved(f"assertion of the client {number}")
+        form["assertion"] = secrets.get("assertion") or signed("assertion", **user)
+        answer = await app.post(
+            "/dex/token", data=form, headers=dpop(f"{number}", token)
+        )
+        assert answer.status == status, answer.text
+        if status == 200:
+            secrets["access token"] = answer.json["access_token"]
+    bearer = {"Authorization": "Bearer canary-of-initial"}
+    known = await app.post(
+        "/dex/register", json={"redirect_uris": ["https://x.example/"]}, headers=bearer
+    )
+    assert known.status == 201, known.text
+    secrets["registered secret"] = known.json["client_secret"]
+    own = secrets["registration access token"] = known.json["registration_access_token"]
+    headers = {"Authorization": f"Bearer {own}"}
+    at = known.json["registration_client_uri"]
+    assert (await app.get(at, headers=headers)).status == 200
+    headers["Authorization"] += "x"
+    assert (await app.get(at, headers=headers)).status == 401
+    app.signal(15)
+    await app.process.wait()
+    await app.end()
+    said = "".join(app.said)
+    assert "client registered" in said
+    assert "token issued" in said
+    for what, secret in secrets.items():
+        assert len(secret) > 10, what
+        assert secret not in said, what
+        assert secret.rpartition(".")[2] not in said, what
 
 
 async def test_no_secret_is_in_the_log_in_metrics_or_on_a_page(talkative, example):
