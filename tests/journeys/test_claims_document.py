@@ -6,16 +6,17 @@ See test_grant_docs for those.
 import json
 import re
 
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from dexcore.oauth2.user_claims import SCOPE_OF
 
-PAGE = (Path(__file__).parents[2] / "docs/claims.md").read_text("utf-8")
+from .shown import blocks, read
+
+PAGE = read("claims.md")
 
 
-def block(info):
-    return re.search(rf"^```{info}\n(.*?)^```", PAGE, re.S | re.M)[1]
+def block(language):
+    return blocks(PAGE, language)[0]
 
 
 def test_the_parameter_is_the_one_in_the_url():

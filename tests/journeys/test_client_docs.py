@@ -3,15 +3,14 @@
 import json
 import re
 
-from pathlib import Path
 from urllib.parse import quote
 
-import attrs
 import pytest
 
 from dexcore.testing.client_key import ClientKey
 
-DOCS = Path(__file__).parents[2] / "docs"
+from .shown import blocks, exchanges, read
+
 TOKEN = "an-initial-access-token"
 # Whose public half is on the page.
 KEY = ClientKey(
@@ -26,27 +25,7 @@ KEY = ClientKey(
     },
 )
 
-_BLOCK = re.compile(r"^```http\n(.*?)\n```", re.S | re.M)
 _NAME = re.compile(r"<([a-z_ ]+)>")
-
-
-def config(page):
-    return re.search(r"^```yaml\n(.*?)^```", page, re.S | re.M)[1]
-
-
-@attrs.frozen
-class Message:
-    """A request or an answer, as the page writes it."""
-
-    first: str
-    headers: dict
-    body: str
-
-    @classmethod
-    def of(cls, text):
-        head, _, body = text.partition("\n\n")
-        first, *lines = head.split("\n")
-        return cls(first, dict(line.split(": ", 1) for line in lines), body)
 
 
 class Reader:
@@ -69,15 +48,17 @@ class Reader:
         return self.known[name]
 
     async def send(self, request):
-        method, target, _ = request.first.split()
         headers = {n: self.meant(v) for n, v in request.headers.items()}
         body = self.meant(request.body, str if request.body[:1] == "{" else quote)
         return await self.world.browser()._send(
-            method, self.meant(target), data=body.encode(), headers=headers
+            request.method,
+            self.meant(request.target),
+            data=body.encode(),
+            headers=headers,
         )
 
     def compare(self, written, answer):
-        assert answer.status == int(written.first.split()[1]), answer.text
+        assert answer.status == written.status, answer.text
         for name, value in written.headers.items():
             assert answer.headers[name] == value
         if not written.body:
@@ -102,16 +83,15 @@ class Reader:
 
 @pytest.mark.parametrize("name", ["client-authentication", "registration"])
 async def test_a_page_says_what_happens(make_world, name):
-    page = (DOCS / f"{name}.md").read_text("utf-8")
+    page = read(f"{name}.md")
     environ = {"REGISTRATION_TOKEN": TOKEN}
-    reader = Reader(await make_world(config(page), environ=environ))
-    messages = [Message.of(found[1]) for found in _BLOCK.finditer(page)]
-    assert len(messages) >= 10
-    for request, answer in zip(messages[::2], messages[1::2], strict=True):
-        assert answer.first.startswith("HTTP/1.1 ")
+    reader = Reader(await make_world(blocks(page, "yaml")[0], environ=environ))
+    shown = exchanges(page)
+    assert len(shown) >= 5
+    for request, answer in shown:
         reader.compare(answer, await reader.send(request))
 
 
 @pytest.mark.parametrize("name", ["client-authentication", "registration"])
 def test_the_index_names_the_page(name):
-    assert f"({name}.md)" in (DOCS / "README.md").read_text("utf-8")
+    assert f"({name}.md)" in read("README.md")

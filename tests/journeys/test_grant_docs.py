@@ -6,23 +6,20 @@ So are the answers, and what a browser posts to the app.
 import json
 import re
 
-from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import attrs
 import pytest
 
 from dexcore.testing.client_key import ClientKey
 from dexcore.testing.dpop import ProofKey
 
-FOLDER = Path(__file__).parents[2] / "docs/grants"
+from .shown import DOCS, Message, blocks
+
+FOLDER = DOCS / "grants"
 GRANTS = sorted(file for file in FOLDER.glob("*.md") if file.name != "README.md")
 SHOWN = [
     *GRANTS,
-    *(
-        FOLDER.parent / name
-        for name in ("resources.md", "dpop.md", "responses.md", "claims.md")
-    ),
+    *(DOCS / name for name in ("resources.md", "dpop.md", "responses.md", "claims.md")),
 ]
 APP = "127.0.0.1:5555"
 ISSUER = "http://127.0.0.1:5556"
@@ -41,25 +38,10 @@ _BLOCK = re.compile(r"^```http\n(.*?)\n```|^<!-- the user logs in -->", re.S | r
 def config(page):
     """Return the file the page shows, or that of all grants."""
     for text in (page.read_text("utf-8"), (FOLDER / "README.md").read_text("utf-8")):
-        found = re.search(r"^```yaml\n(issuer: .*?)^```", text, re.S | re.M)
-        if found:
-            return found[1]
+        for found in blocks(text, "yaml"):
+            if found.startswith("issuer: "):
+                return found
     raise AssertionError("no configuration")
-
-
-@attrs.frozen
-class Message:
-    """A request or an answer, as the page writes it."""
-
-    first: str
-    headers: dict
-    body: str
-
-    @classmethod
-    def of(cls, text):
-        head, _, body = text.partition("\n\n")
-        first, *lines = head.split("\n")
-        return cls(first, dict(line.split(": ", 1) for line in lines), body)
 
 
 def messages(page):
@@ -87,7 +69,7 @@ class Reader:
         return urlencode([(name, self.really.get(v, v)) for name, v in pairs])
 
     async def send(self, request):
-        method, target, _ = request.first.split()
+        method, target = request.method, request.target
         if "/auth?" in target:
             self.answer = await self.log_in(target)
             return
@@ -102,7 +84,7 @@ class Reader:
     def assertion(self):
         """Return what the page about assertions says, signed now."""
         text = (FOLDER / "jwt-bearer.md").read_text("utf-8")
-        said = json.loads(re.search(r"^```json\n(.*?)^```", text, re.S | re.M)[1])
+        said = json.loads(blocks(text, "json")[0])
         now = int(self.world.clock().timestamp())
         said |= {"iat": now, "exp": now + said["exp"] - said["iat"]}
         return self.idp.sign(said, typ="oauth-id-jag+jwt")
@@ -132,7 +114,7 @@ class Reader:
     def compare_posted(self, written):
         """The page that was answered posts to the app what is written."""
         [form] = self.answer.forms
-        target = f"http://{APP}{written.first.split()[1]}"
+        target = f"http://{APP}{written.target}"
         assert form["action"] == target
         self._compare_parameters(dict(parse_qsl(written.body)))
 
@@ -151,7 +133,7 @@ class Reader:
 
     def compare(self, written):
         """The answer is what the page says: status, headers, and the shape of it."""
-        assert self.answer.status == int(written.first.split()[1]), self.answer.text
+        assert self.answer.status == written.status, self.answer.text
         for name, value in written.headers.items():
             if name == "Location":
                 self._compare_location(value)
@@ -206,7 +188,7 @@ async def test_a_page_says_what_happens(make_world, page):
     for step in steps:
         if step is None:
             await reader.connect_a_device()
-        elif step.first.startswith("HTTP/"):
+        elif step.is_answer:
             assert sent, "an answer without a request"
             reader.compare(step)
             sent = False

@@ -1,16 +1,14 @@
 """Authorization requests that the client has pushed (RFC 9126)."""
 
 import json
-import re
 
-from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
 from .conftest import CALLBACK, CHALLENGE, CONFIG, VERIFIER
+from .shown import blocks, exchanges, read
 
-PAGE = Path(__file__).parents[2] / "docs/pushed-requests.md"
 ASKED = {
     "response_type": "code",
     "redirect_uri": CALLBACK,
@@ -267,37 +265,26 @@ async def test_prompt_none_is_silent_also_when_pushed(world):
 # — the page ---------------------------------------------------------------------------
 
 
-def blocks(kind):
-    text = PAGE.read_text("utf-8")
-    return re.findall(rf"^```{kind}\n(.*?)^```", text, re.S | re.M)
-
-
 async def test_the_page_says_what_happens(make_world):
-    world = await make_world(blocks("yaml")[0])
+    page = read("pushed-requests.md")
+    world = await make_world(blocks(page, "yaml")[0])
     said, really = "", ""
-    steps = blocks("http")
-    assert len(steps) == 6
-    for asked, answered in zip(steps[::2], steps[1::2], strict=True):
-        head, _, body = asked.partition("\n\n")
-        first, *lines = head.strip().split("\n")
-        method, target, _ = first.split()
-        target = target.replace(said, really) if said else target
-        headers = dict(line.split(": ", 1) for line in lines)
-        browser = world.browser()
-        if method == "POST":
-            answer = await browser.post(target, data=body.strip(), headers=headers)
-        else:
-            answer = await browser.get(target)
-        head, _, body = answered.partition("\n\n")
-        assert answer.status == int(head.split()[1]), answer.text
-        for line in head.strip().split("\n")[1:]:
-            name, value = line.split(": ", 1)
+    shown = exchanges(page)
+    assert len(shown) == 3
+    for request, written in shown:
+        target = request.target.replace(said, really) if said else request.target
+        answer = await world.browser()._send(
+            request.method, target, data=request.body or None, headers=request.headers
+        )
+        assert answer.status == written.status, answer.text
+        for name, value in written.headers.items():
             assert answer.headers[name] == value
-        if body:
-            written, found = json.loads(body), json.loads(answer.text)
-            assert list(found) == list(written)
-            if "request_uri" in written:
-                said = written.pop("request_uri").rpartition(":")[2]
-                really = found.pop("request_uri").rpartition(":")[2]
-                assert len(said) == len(really)
-            assert found == written
+        if not written.body:
+            continue
+        expected, found = json.loads(written.body), json.loads(answer.text)
+        assert list(found) == list(expected)
+        if "request_uri" in expected:
+            said = expected.pop("request_uri").rpartition(":")[2]
+            really = found.pop("request_uri").rpartition(":")[2]
+            assert len(said) == len(really)
+        assert found == expected

@@ -4,7 +4,6 @@ import json
 import re
 
 from datetime import datetime
-from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlencode
 
@@ -16,8 +15,8 @@ from dexcore.testing.client_key import ClientKey
 from dexcore.testing.upstreams import Upstream
 
 from .conftest import CALLBACK, CONFIG
+from .shown import blocks, exchanges, read
 
-PAGE = Path(__file__).parents[2] / "docs/request-objects.md"
 ISSUER = "http://127.0.0.1:5556/dex"
 KEY, OTHER_KEY = ClientKey(), ClientKey()
 ASKED = {
@@ -258,18 +257,19 @@ async def test_a_link_cannot_change_what_is_asked(signing):
 
 
 async def test_the_page_says_what_happens(make_world):
-    text = PAGE.read_text("utf-8")
-    told = json.loads(re.search(r"^```json\n(.*?)^```", text, re.S | re.M)[1])
-    example = re.search(r"^```yaml\n(.*?)^```", text, re.S | re.M)[1]
+    page = read("request-objects.md")
+    told = json.loads(blocks(page, "json")[0])
+    example = blocks(page, "yaml")[0]
     head = CONFIG[: CONFIG.index("staticClients:")]
     keys = "jwks: " + json.dumps(KEY.jwks)
     example = example.replace("jwks_uri: https://bank.example/keys", keys)
     world = await make_world(head + example)
-    asked, answered = re.findall(r"^```http\n(.*?)^```", text, re.S | re.M)
-    target = asked.split()[1]
+    [(request, written)] = exchanges(page)
     said = told | {"exp": int(world.clock().timestamp()) + 60}
-    answer = await world.browser().get(target.replace("REQUEST_OBJECT", KEY.sign(said)))
-    assert answer.status == int(answered.split()[1]), answer.text
+    answer = await world.browser().get(
+        request.target.replace("REQUEST_OBJECT", KEY.sign(said))
+    )
+    assert answer.status == written.status, answer.text
     found = json.loads(
         (await world.browser().get("/dex/.well-known/openid-configuration")).text
     )

@@ -3,8 +3,6 @@
 import json
 import re
 
-from pathlib import Path
-
 import attrs
 import pytest
 
@@ -12,8 +10,10 @@ from dexcore import hookimpl
 from dexcore.config import loads
 from dexcore.connector import ConnectorType, Identity, PasswordConnector
 
-PAGE = (Path(__file__).parents[2] / "docs/subjects.md").read_text("utf-8")
-SHOWN = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+from .shown import blocks, read
+
+PAGE = read("subjects.md")
+SHOWN = blocks(PAGE, "yaml")
 KNOWN_AS = dict(re.findall(r"^\| `(\w+)` \| `(\S+)` \|$", PAGE, re.MULTILINE))
 BASE = """
 issuer: http://127.0.0.1:5556/dex
