@@ -83,7 +83,9 @@ class ReplyTo:
 
         *path* is that of the request, for the page that a form needs.
         """
-        whole = {**parameters, "state": self.state, "iss": self.issuer}
+        # RFC 6749 section 4.1.2: a state only for whoever has sent one.
+        state = {"state": self.state} if self.state else {}
+        whole = {**parameters, **state, "iss": self.issuer}
         if self.session_state:
             whole["session_state"] = self.session_state
         if self.mode == FORM_POST:

@@ -33,6 +33,17 @@ async def test_a_code_comes_by_the_mode_that_was_asked_for(world, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+async def test_who_sends_no_state_gets_none_back(world, mode):
+    """RFC 6749 section 4.1.2; clients that send none refuse one."""
+    landed = await world.log_in(response_mode=mode, state="")
+    assert list(landed.params) == ["code", "iss"]
+    refused = await world.ask(
+        world.browser(), response_mode=mode, prompt="none", state=""
+    )
+    assert list(refused.params) == ["error", "error_description", "iss"]
+
+
+@pytest.mark.parametrize("mode", MODES)
 async def test_a_refusal_before_the_login_comes_by_the_same_mode(world, mode):
     """T-DISC-06."""
     for path in ("/dex/auth", "/dex/auth/pw"):
