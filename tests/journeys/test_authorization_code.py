@@ -34,11 +34,6 @@ async def test_the_state_comes_back_as_it_was_sent(world):
     assert landed.params["state"] == odd
 
 
-async def test_an_empty_state_is_echoed_too(world):
-    landed = await world.log_in(state=None)
-    assert landed.params["state"] == ""
-
-
 async def test_the_query_of_a_registered_redirect_uri_is_kept(world):
     landed = await world.log_in(redirect_uri="https://app.example/cb?keep=1")
     assert landed.location.startswith("https://app.example/cb?keep=1&")
