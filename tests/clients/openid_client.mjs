@@ -18,15 +18,14 @@ const config = await client.discovery(
   { execute: [client.allowInsecureRequests] },
 );
 
+// With PKCE, which its metadata names, the library's own example sends no state.
 const verifier = client.randomPKCECodeVerifier();
-const state = client.randomState();
 const nonce = client.randomNonce();
 const url = client.buildAuthorizationUrl(config, {
   redirect_uri: op.redirect_uri,
   scope: op.scopes,
   code_challenge: await client.calculatePKCECodeChallenge(verifier),
   code_challenge_method: "S256",
-  state,
   nonce,
 });
 console.log(JSON.stringify({ url: url.href }));
@@ -35,11 +34,10 @@ const lines = createInterface({ input: process.stdin });
 const landing = (await lines[Symbol.asyncIterator]().next()).value;
 lines.close();
 
-// Verifies state, iss, aud, nonce, expiry and, as asked for here, the signature.
+// Verifies iss, aud, nonce, expiry and, as asked for here, the signature.
 client.enableNonRepudiationChecks(config);
 const tokens = await client.authorizationCodeGrant(config, new URL(landing), {
   pkceCodeVerifier: verifier,
-  expectedState: state,
   expectedNonce: nonce,
 });
 const claims = tokens.claims();

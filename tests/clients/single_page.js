@@ -61,6 +61,62 @@ async function userinfo(user, nonce) {
   return answer.status === 401 && !nonce ? userinfo(user, wanted) : answer.json();
 }
 
+// With oauth4webapi: its request does not go by the browser (RFC 9126).
+async function push() {
+  const oauth = await import("/oauth4webapi.js");
+  const insecure = { [oauth.allowInsecureRequests]: true };
+  const issuer = new URL(ISSUER);
+  const server = await oauth.processDiscoveryResponse(
+    issuer,
+    await oauth.discoveryRequest(issuer, insecure),
+  );
+  const client = { client_id: "spa" };
+  const with_key = {
+    ...insecure,
+    DPoP: oauth.DPoP(client, await oauth.generateKeyPair("ES256")),
+  };
+  const patiently = (ask) =>
+    ask().catch((error) => {
+      if (!oauth.isDPoPNonceError(error)) throw error;
+      return ask();
+    });
+  const verifier = oauth.generateRandomCodeVerifier();
+  const asked = {
+    response_type: "code",
+    redirect_uri: settings.redirect_uri,
+    scope: "openid email",
+    code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
+    code_challenge_method: "S256",
+  };
+  const none = oauth.None();
+  const { request_uri } = await patiently(async () =>
+    oauth.processPushedAuthorizationResponse(
+      server,
+      client,
+      await oauth.pushedAuthorizationRequest(server, client, none, asked, with_key),
+    ),
+  );
+  window.trade = async (landing) => {
+    const params = oauth.validateAuthResponse(server, client, new URL(landing));
+    return oauth.processAuthorizationCodeResponse(
+      server,
+      client,
+      await oauth.authorizationCodeGrantRequest(
+        server,
+        client,
+        none,
+        params,
+        settings.redirect_uri,
+        verifier,
+        with_key,
+      ),
+    );
+  };
+  const url = new URL(server.authorization_endpoint);
+  url.search = new URLSearchParams({ ...client, request_uri });
+  return { url: url.href };
+}
+
 // These pages are opened by the others, in a frame or a window.
 const callbacks = {
   "/silent": () => manager.signinSilentCallback(),

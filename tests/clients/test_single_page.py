@@ -1,4 +1,7 @@
-"""An app that is nothing but a page logs in: oidc-client-ts, in Chromium."""
+"""An app that is nothing but a page logs in: oidc-client-ts, in Chromium.
+
+It pushes its requests with oauth4webapi, which works in browsers, too.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +65,9 @@ def single_page_app(node_modules: Path) -> Iterator[tuple[str, dict[str, str]]]:
     files = {
         "/": "",
         "/oidc.js": library.read_text("utf-8"),
+        "/oauth4webapi.js": (node_modules / "oauth4webapi/build/index.js").read_text(
+            "utf-8"
+        ),
         "/app.js": (HERE / "single_page.js").read_text("utf-8"),
     }
     handler = functools.partial(SinglePage, files)
@@ -234,8 +240,7 @@ def test_it_proves_its_key_names_its_api_and_says_what_it_wants(open_app):
         "max_age": 3600,
         "ui_locales": "de en",
         "extraQueryParams": {
-            "claims": '{"id_token": {"name": null}, '
-            '"userinfo": {"email": null}}'
+            "claims": '{"id_token": {"name": null}, "userinfo": {"email": null}}'
         },
     }
     app.leaves(f"proving.signinRedirect({json.dumps(wishes)})")
@@ -272,6 +277,15 @@ def test_it_proves_its_key_names_its_api_and_says_what_it_wants(open_app):
     assert said(framed["access_token"])["cnf"] == token["cnf"]
     status = app.does("proving.querySessionStatus()")
     assert status["sub"] == first["sub"]
+    # What it pushes no browser carries, and what its key is for no other.
+    pushed = app.does("push()")
+    with app.page.expect_popup() as opened:
+        app.leaves(f"open({json.dumps(pushed['url'])})")
+    opened.value.wait_for_url(f"{app.url}/in?*")
+    traded = app.does(f"trade({json.dumps(opened.value.url)})")
+    opened.value.close()
+    assert said(traded["id_token"])["email"] == EMAIL
+    assert said(traded["access_token"])["cnf"] != token["cnf"]
     # A login that is too old, or is to be another one, is made again.
     app.leaves("proving.signinRedirect({max_age: 0})")
     enter(app.page)
