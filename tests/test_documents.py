@@ -1,5 +1,6 @@
 """What the documents point at is there."""
 
+import ast
 import re
 
 from pathlib import Path
@@ -98,3 +99,50 @@ def test_the_server_takes_what_clients_are_shown_to_need(tmp_path):
     )
     ids = {client.id for client in load(file).static_clients}
     assert ids == {"spring", "apache", "spa"}
+
+
+# What a test mentions that runs the library of a column.
+_LIBRARIES = {
+    "openid-client": "openid_client",
+    "oauth4webapi": "oauth4webapi",
+    "oidc-client-ts": "open_app",
+}
+_LISTED = re.compile(r"^(\d+)\. `(test_\w+\.py)::(test_\w+)`$", re.MULTILINE)
+
+
+def source_of(file, name):
+    """Return the source of a test, with its decorators; "" if there is none."""
+    text = (ROOT / "tests/clients" / file).read_text("utf-8")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            first = min(each.lineno for each in (node, *node.decorator_list))
+            return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+    return ""
+
+
+def test_what_libraries_for_javascript_do_is_tested():
+    text = CLIENTS.read_text("utf-8").partition("## Which library for JavaScript")[2]
+    tests = {
+        number: source_of(file, name) for number, file, name in _LISTED.findall(text)
+    }
+    assert list(tests) == [str(number + 1) for number in range(17)]
+    head, _, *rows = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    )
+    assert head == ["", *_LIBRARIES]
+    named = [
+        (row[0], library, number)
+        for row in rows
+        for library, cell in zip(_LIBRARIES, row[1:], strict=True)
+        for number in re.findall(r"\d+", cell)
+    ]
+    assert {number for _, _, number in named} == tests.keys()
+    # In Chromium oauth4webapi is on the page of oidc-client-ts.
+    assert [
+        each
+        for each in named
+        if _LIBRARIES[each[1]] not in tests[each[2]]
+        and each[1:] != ("oauth4webapi", "16")
+    ] == []
