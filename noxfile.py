@@ -150,8 +150,16 @@ def keycloak(session: nox.Session) -> None:
 
 
 def _run(session: nox.Session, *arguments: str) -> None:
+    # Tests start hundreds of processes: one of them compiles, for all of them.
+    environment = {"PYTHONDONTWRITEBYTECODE": None}
     # Seconds after Ctrl-C: servers drain, tests stop the servers they started.
-    session.run("python", *arguments, interrupt_timeout=60, terminate_timeout=30)
+    session.run(
+        "python",
+        *arguments,
+        env=environment,
+        interrupt_timeout=60,
+        terminate_timeout=30,
+    )
 
 
 def _alone(name: str, path: Path) -> None:
