@@ -18,7 +18,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 #: Headers any script may send, which a browser hence does not need to hear of.
 _SIMPLE = frozenset({"Accept", "Accept-Language", "Content-Language", "Origin"})
-_NONCE = "DPoP-Nonce"
+#: What a refusal says in headers (RFC 6750 section 3, RFC 9449 section 8.1, RFC 9110
+#: section 10.2.3): a script that cannot read them cannot do what they ask.
+_TOLD = ("DPoP-Nonce", "Retry-After", "WWW-Authenticate")
 
 
 @attrs.frozen(eq=False)
@@ -81,10 +83,9 @@ class Cors:
         if "*" in self.allowed_origins:
             origin = "*"
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-        if _NONCE in response.headers:
-            # RFC 9449 section 8.1: else the script could not do what the answer asks.
-            exposed = f"{_NONCE}, {hdrs.WWW_AUTHENTICATE}"
-            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = exposed
+        told = ", ".join(name for name in _TOLD if name in response.headers)
+        if told:
+            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = told
         if len(self.allowed_origins) > 1:
             response.headers.add(hdrs.VARY, hdrs.ORIGIN)
 

@@ -112,6 +112,13 @@ async function push() {
       ),
     );
   };
+  window.refusal = async (token) => {
+    const answer = await oauth.userInfoRequest(server, client, token, insecure);
+    const anybody = oauth.skipSubjectCheck;
+    return oauth
+      .processUserInfoResponse(server, client, anybody, answer)
+      .catch((error) => error.cause[0]?.parameters ?? { error: `${error}` });
+  };
   const url = new URL(server.authorization_endpoint);
   url.search = new URLSearchParams({ ...client, request_uri });
   return { url: url.href };

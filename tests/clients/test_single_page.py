@@ -286,6 +286,8 @@ def test_it_proves_its_key_names_its_api_and_says_what_it_wants(open_app):
     opened.value.close()
     assert said(traded["id_token"])["email"] == EMAIL
     assert said(traded["access_token"])["cnf"] != token["cnf"]
+    # Why a token is refused stands in a header, which scripts can read.
+    assert app.does("refusal('no token')")["error"] == "invalid_token"
     # A login that is too old, or is to be another one, is made again.
     app.leaves("proving.signinRedirect({max_age: 0})")
     enter(app.page)

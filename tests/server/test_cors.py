@@ -17,7 +17,7 @@ OTHER = "https://other.example.com"
 ALLOW = "Access-Control-Allow-Origin"
 
 Ask = Callable[..., Coroutine[Any, Any, ClientResponse]]
-Serve = Callable[[Cors], Coroutine[Any, Any, Ask]]
+Serve = Callable[..., Coroutine[Any, Any, Ask]]
 
 
 @pytest.fixture
@@ -25,9 +25,11 @@ async def serve() -> AsyncIterator[Serve]:
     servers: list[TestServer] = []
     async with ClientSession() as session:
 
-        async def start(cors: Cors) -> Ask:
+        async def start(cors: Cors, told: tuple[str, ...] = ()) -> Ask:
             async def handler(request: web.Request) -> web.Response:
-                return web.Response(text=request.method)
+                return web.Response(
+                    text=request.method, headers=dict.fromkeys(told, "1")
+                )
 
             app = web.Application()
             app.router.add_route("*", "/keys", cors.wrap(handler))
@@ -138,3 +140,16 @@ async def test_an_allowed_origin_is_told_so_and_never_gets_credentials(
     assert response.headers[ALLOW] == allowed
     assert response.headers.get("Vary") == vary
     assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "told", [(), ("WWW-Authenticate",), ("DPoP-Nonce", "Retry-After")], ids=len
+)
+async def test_a_script_reads_what_a_refusal_says_in_headers(
+    serve: Serve, told: tuple[str, ...]
+) -> None:
+    ask = await serve(Cors((APP,)), told)
+    exposed = "Access-Control-Expose-Headers"
+    answer = await ask("GET", Origin=APP)
+    assert answer.headers.get(exposed, "") == ", ".join(told)
+    assert exposed not in (await ask("GET", Origin=OTHER)).headers
