@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
+import sys
 
-from functools import partial
+from functools import lru_cache, partial
 
 import attrs
 
@@ -50,7 +52,7 @@ def _installed() -> list[Plugin]:
     Entry points of one distribution that point to one object are one plugin.
     """
     found: dict[tuple[int, str], list[importlib.metadata.EntryPoint]] = {}
-    for each in importlib.metadata.entry_points(group=GROUP):
+    for each in _entry_points(_places()):
         found.setdefault((id(each.dist), each.value), []).append(each)
     return [
         Plugin(
@@ -61,6 +63,26 @@ def _installed() -> list[Plugin]:
         )
         for same in found.values()
     ]
+
+
+@lru_cache(maxsize=1)
+def _entry_points(
+    places: tuple[tuple[str, int], ...],
+) -> tuple[importlib.metadata.EntryPoint, ...]:
+    # Reading all that is installed takes milliseconds: once, while nothing changes.
+    return tuple(importlib.metadata.entry_points(group=GROUP))
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """Return where distributions may be, and when something last came or went there."""
+    return tuple((place, _changed(place or ".")) for place in sys.path)
+
+
+def _changed(place: str) -> int:
+    try:
+        return os.stat(place).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _distribution(entry_point: importlib.metadata.EntryPoint) -> Distribution:
