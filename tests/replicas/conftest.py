@@ -223,9 +223,12 @@ def serving(folder, storage, intervals):
                 one.process.wait(5)
 
 
-@pytest.fixture(scope="module", params=SHARED)
+@pytest.fixture(scope="session", params=SHARED)
 def house(request, tmp_path_factory):
-    """Replicas of which ``strict`` have no grace for refresh tokens."""
+    """Replicas of which ``strict`` have no grace for refresh tokens.
+
+    Every test that uses them has users of its own.
+    """
     storage = request.getfixturevalue(f"{request.param}_place")()
     folder = tmp_path_factory.mktemp("house")
     intervals = ["0s", "0s", "30s", "30s"]
