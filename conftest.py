@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 
@@ -10,6 +11,39 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+#: Where one test takes many seconds: begun last, it would keep all others waiting.
+SLOW = (
+    "tests/replicas/test_partition.py",
+    "tests/replicas/test_trouble.py",
+    "tests/replicas/test_algorithms.py",
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Let one worker more run than there are cores: some always wait for a clock."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # Whoever says how many knows why.
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Look for no garbage in thousands of tests that stay until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest."""
+    slow = {Path(__file__).parent / name for name in SLOW}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.hookimpl(wrapper=True)
