@@ -18,15 +18,10 @@ from dexcore.connector import (
 from dexcore.errors import AccessDenied, NotInRequiredGroups
 from dexcore.http import TLS, HttpClient
 from dexcore.upstream import (
+    CodeFlow,
     TokenEndpoint,
-    TokenRefused,
     Tokens,
     TokensRevoked,
-    authorization_url,
-    challenge,
-    code_of,
-    new_verifier,
-    redirect_uri_of,
     refresh_with_newest,
 )
 
@@ -37,8 +32,6 @@ from .emails import choose
 
 #: What the token endpoint says of a refresh token that is worth nothing.
 _REVOKED = ("bad_refresh_token", "invalid_grant")
-
-_NOTHING = "There are no tokens of theirs to use."
 
 
 async def open_github(config: Config, context: ConnectorContext) -> GitHub:
@@ -60,21 +53,27 @@ async def open_github(config: Config, context: ConnectorContext) -> GitHub:
         ways=("post",),
     )
     base = f"https://{host}/api/v3" if config.enterprise else f"https://api.{GITHUB}"
-    return GitHub(config, context, http, endpoint, f"https://{host}", base)
+    flow = CodeFlow(
+        context,
+        endpoint,
+        f"https://{host}/login/oauth/authorize",
+        config.redirect_uri,
+        lambda refusal: refusal.error in _REVOKED,
+    )
+    return GitHub(config, context, http, flow, base)
 
 
 @attrs.frozen(eq=False)
 class GitHub(CallbackConnector, RefreshConnector):
     """github.com, or a GitHub Enterprise Server.
 
-    ``site`` is where people are, ``base`` where the API is.
+    ``base`` is where the API is.
     """
 
     config: Config
     context: ConnectorContext = attrs.field(repr=False)
     http: HttpClient
-    token_endpoint: TokenEndpoint
-    site: str
+    flow: CodeFlow
     base: str
 
     async def close(self) -> None:
@@ -85,29 +84,14 @@ class GitHub(CallbackConnector, RefreshConnector):
 
     async def begin(self, scopes: Scopes, callback_url: str, state: str) -> Redirect:
         """Return where the end user logs in."""
-        verifier = new_verifier()
         wanted = ["user:email"]
         if self._needs_groups(scopes):
             wanted.append("read:org")
-        parameters = {
-            "client_id": self.config.client_id,
-            "redirect_uri": self._redirect_uri(callback_url),
-            "response_type": "code",
-            "scope": " ".join(wanted),
-            "state": state,
-            **challenge(verifier),
-        }
-        url = authorization_url(f"{self.site}/login/oauth/authorize", parameters)
-        # The verifier comes back with the browser, sealed: nobody can read it there.
-        return Redirect(url, verifier.encode("ascii"))
+        return self.flow.begin(callback_url, state, wanted)
 
     async def finish(self, scopes: Scopes, callback: Callback) -> Identity:
         """Return who came back."""
-        tokens = await self.token_endpoint.exchange(
-            code_of(callback),
-            self._redirect_uri(callback.callback_url),
-            callback.connector_data.decode("ascii"),
-        )
+        tokens = await self.flow.finish(callback)
         identity = await self._identity(scopes, tokens)
         if not scopes.offline_access:
             return identity
@@ -124,15 +108,7 @@ class GitHub(CallbackConnector, RefreshConnector):
     async def _refreshed(
         self, scopes: Scopes, identity: Identity, connector_data: bytes
     ) -> Identity:
-        tokens = Tokens.load(connector_data)
-        if tokens is None:
-            raise TokensRevoked(_NOTHING)
-        if tokens.expired(self.token_endpoint.now()) or not tokens.access_token:
-            if not tokens.refresh_token:
-                raise TokensRevoked(_NOTHING)
-            tokens = await self._replaced(tokens.refresh_token)
-            connector_data = tokens.dump()
-            await self.context.keep(identity, connector_data)
+        tokens, connector_data = await self.flow.current(identity, connector_data)
         found = await self._identity(scopes, tokens)
         numbered = identity.user_id.isdecimal() and not self.config.use_login_as_id
         if numbered and identity.user_id != found.user_id:
@@ -146,14 +122,6 @@ class GitHub(CallbackConnector, RefreshConnector):
             connector_data=connector_data,
             claims=found.claims,
         )
-
-    async def _replaced(self, refresh_token: str) -> Tokens:
-        try:
-            return await self.token_endpoint.refresh(refresh_token)
-        except TokenRefused as error:
-            if error.error not in _REVOKED:
-                raise  # what is wrong with our app is not the end user's to hear
-            raise TokensRevoked(str(error)) from error
 
     # — who it is ----------------------------------------------------------------------
 
@@ -266,6 +234,3 @@ class GitHub(CallbackConnector, RefreshConnector):
             user_id=self._user_id(user),
             groups=orgs,
         )
-
-    def _redirect_uri(self, callback_url: str) -> str:
-        return redirect_uri_of(self.config.redirect_uri, callback_url, self.context.id)

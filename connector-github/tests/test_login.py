@@ -127,7 +127,7 @@ async def test_on_github_com_site_and_api_are_two_hosts(open_login):
 
     assert begun.url.startswith("https://github.com/login/oauth/authorize?client_id=")
     assert login.connector.base == "https://api.github.com"
-    assert login.connector.token_endpoint.url == (
+    assert login.connector.flow.token_endpoint.url == (
         "https://github.com/login/oauth/access_token"
     )
 

@@ -1,7 +1,14 @@
 """The client's side of OAuth 2.0, which many connectors have in common.
 
-A connector sends the browser to :func:`authorization_url`, reads what it brings back
-with :func:`code_of`, and trades the code at a :class:`TokenEndpoint`::
+Where a provider does it as all do, a :class:`CodeFlow` is all a connector needs::
+
+    flow = CodeFlow(context, endpoint, "https://provider.example/authorize")
+    redirect = flow.begin(callback_url, state, ["read:user"])
+    …
+    tokens = await flow.finish(callback)
+
+Else it sends the browser to :func:`authorization_url`, reads what it brings back with
+:func:`code_of`, and trades the code at a :class:`TokenEndpoint`::
 
     verifier = new_verifier()
     url = authorization_url(endpoint, {"client_id": "me", **challenge(verifier)})
@@ -20,10 +27,12 @@ from .authorization import (
     new_verifier,
     redirect_uri_of,
 )
+from .code_flow import CodeFlow
 from .token_endpoint import TokenEndpoint, TokenRefused
 from .tokens import Tokens, TokensRevoked, refresh_with_newest
 
 __all__ = [
+    "CodeFlow",
     "TokenEndpoint",
     "TokenRefused",
     "Tokens",

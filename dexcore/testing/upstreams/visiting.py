@@ -116,7 +116,7 @@ async def opening(
     }
     connector = await open(structure({**ours, **keys}, config), context)
     clock = Clock()
-    connector.token_endpoint.now = clock
+    connector.flow.token_endpoint.now = clock
     try:
         yield Login(upstream, connector, context, clock)
     finally:

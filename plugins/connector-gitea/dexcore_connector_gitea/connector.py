@@ -18,23 +18,17 @@ from dexcore.connector import (
 from dexcore.errors import AccessDenied, NotInRequiredGroups
 from dexcore.http import TLS, HttpClient
 from dexcore.upstream import (
+    CodeFlow,
     TokenEndpoint,
     TokenRefused,
     Tokens,
     TokensRevoked,
-    authorization_url,
-    challenge,
-    code_of,
-    new_verifier,
-    redirect_uri_of,
     refresh_with_newest,
 )
 
 from . import groups as groups_
 from .api import Api, Forbidden, User
 from .config import Config
-
-_NOTHING = "There are no tokens of theirs to use."
 
 
 async def open_gitea(config: Config, context: ConnectorContext) -> Gitea:
@@ -43,7 +37,14 @@ async def open_gitea(config: Config, context: ConnectorContext) -> Gitea:
     base = (config.base_url or "https://gitea.com").rstrip("/")
     url = f"{base}/login/oauth/access_token"
     endpoint = TokenEndpoint(http, url, config.client_id, config.client_secret)
-    return Gitea(config, context, http, endpoint, base)
+    flow = CodeFlow(
+        context,
+        endpoint,
+        f"{base}/login/oauth/authorize",
+        config.redirect_uri,
+        _is_about_the_token,
+    )
+    return Gitea(config, context, http, flow, base)
 
 
 @attrs.frozen(eq=False)
@@ -53,7 +54,7 @@ class Gitea(CallbackConnector, RefreshConnector):
     config: Config
     context: ConnectorContext = attrs.field(repr=False)
     http: HttpClient
-    token_endpoint: TokenEndpoint
+    flow: CodeFlow
     base: str
 
     async def close(self) -> None:
@@ -64,25 +65,11 @@ class Gitea(CallbackConnector, RefreshConnector):
 
     async def begin(self, scopes: Scopes, callback_url: str, state: str) -> Redirect:
         """Return where the end user logs in."""
-        verifier = new_verifier()
-        parameters = {
-            "client_id": self.config.client_id,
-            "redirect_uri": self._redirect_uri(callback_url),
-            "response_type": "code",
-            "state": state,
-            **challenge(verifier),
-        }
-        url = authorization_url(f"{self.base}/login/oauth/authorize", parameters)
-        # The verifier comes back with the browser, sealed: nobody can read it there.
-        return Redirect(url, verifier.encode("ascii"))
+        return self.flow.begin(callback_url, state)
 
     async def finish(self, scopes: Scopes, callback: Callback) -> Identity:
         """Return who came back."""
-        tokens = await self.token_endpoint.exchange(
-            code_of(callback),
-            self._redirect_uri(callback.callback_url),
-            callback.connector_data.decode("ascii"),
-        )
+        tokens = await self.flow.finish(callback)
         identity = await self._identity(tokens)
         if not scopes.offline_access:
             return identity
@@ -97,29 +84,13 @@ class Gitea(CallbackConnector, RefreshConnector):
         )
 
     async def _refreshed(self, identity: Identity, connector_data: bytes) -> Identity:
-        tokens = Tokens.load(connector_data)
-        if tokens is None:
-            raise TokensRevoked(_NOTHING)
-        if tokens.expired(self.token_endpoint.now()) or not tokens.access_token:
-            if not tokens.refresh_token:
-                raise TokensRevoked(_NOTHING)
-            tokens = await self._replaced(tokens.refresh_token)
-            connector_data = tokens.dump()
-            await self.context.keep(identity, connector_data)
+        tokens, connector_data = await self.flow.current(identity, connector_data)
         found = await self._identity(tokens)
         numbered = identity.user_id.isdecimal() and not self.config.use_login_as_id
         if numbered and identity.user_id != found.user_id:
             raise TokensRevoked("The token belongs to somebody else.")
         groups = found.groups if self._needs_groups() else identity.groups
         return attrs.evolve(found, groups=groups, connector_data=connector_data)
-
-    async def _replaced(self, refresh_token: str) -> Tokens:
-        try:
-            return await self.token_endpoint.refresh(refresh_token)
-        except TokenRefused as error:
-            if not _is_about_the_token(error):
-                raise  # what is wrong with us is not the end user's to hear
-            raise TokensRevoked(str(error)) from error
 
     # — who it is ----------------------------------------------------------------------
 
@@ -160,9 +131,6 @@ class Gitea(CallbackConnector, RefreshConnector):
 
     def _user_id(self, user: User) -> str:
         return user.login if self.config.use_login_as_id else str(user.id)
-
-    def _redirect_uri(self, callback_url: str) -> str:
-        return redirect_uri_of(self.config.redirect_uri, callback_url, self.context.id)
 
 
 def _is_about_the_token(error: TokenRefused) -> bool:

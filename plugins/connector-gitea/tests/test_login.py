@@ -95,7 +95,7 @@ async def test_it_is_gitea_com_unless_the_file_says_otherwise(open_login):
     login = await open_login(baseURL="")
 
     assert login.connector.base == "https://gitea.com"
-    assert login.connector.token_endpoint.url == (
+    assert login.connector.flow.token_endpoint.url == (
         "https://gitea.com/login/oauth/access_token"
     )
 

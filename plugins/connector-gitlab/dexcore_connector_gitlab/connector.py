@@ -23,15 +23,10 @@ from dexcore.http import TLS, HttpClient
 from dexcore.options import InvalidOption
 from dexcore.storage.codec import json_codec
 from dexcore.upstream import (
+    CodeFlow,
     TokenEndpoint,
-    TokenRefused,
     Tokens,
     TokensRevoked,
-    authorization_url,
-    challenge,
-    code_of,
-    new_verifier,
-    redirect_uri_of,
     refresh_with_newest,
 )
 
@@ -77,7 +72,9 @@ async def open_gitlab(config: Config, context: ConnectorContext) -> GitLab:
     endpoint = TokenEndpoint(
         http, f"{base}/oauth/token", config.client_id, config.client_secret
     )
-    return GitLab(config, context, http, endpoint, base)
+    url = f"{base}/oauth/authorize"
+    flow = CodeFlow(context, endpoint, url, config.redirect_uri)
+    return GitLab(config, context, http, flow, base)
 
 
 @attrs.frozen(eq=False)
@@ -87,7 +84,7 @@ class GitLab(CallbackConnector, RefreshConnector, TokenIdentityConnector):
     config: Config
     context: ConnectorContext = attrs.field(repr=False)
     http: HttpClient
-    token_endpoint: TokenEndpoint
+    flow: CodeFlow
     base: str
 
     async def close(self) -> None:
@@ -98,31 +95,16 @@ class GitLab(CallbackConnector, RefreshConnector, TokenIdentityConnector):
 
     async def begin(self, scopes: Scopes, callback_url: str, state: str) -> Redirect:
         """Return where the end user logs in."""
-        verifier = new_verifier()
         wanted = ["read_user"]
         if self._needs_groups(scopes):
             wanted.append("openid")
             if self.config.inherited_groups:
                 wanted.append("read_api")
-        parameters = {
-            "client_id": self.config.client_id,
-            "redirect_uri": self._redirect_uri(callback_url),
-            "response_type": "code",
-            "scope": " ".join(wanted),
-            "state": state,
-            **challenge(verifier),
-        }
-        url = authorization_url(f"{self.base}/oauth/authorize", parameters)
-        # The verifier comes back with the browser, sealed: nobody can read it there.
-        return Redirect(url, verifier.encode("ascii"))
+        return self.flow.begin(callback_url, state, wanted)
 
     async def finish(self, scopes: Scopes, callback: Callback) -> Identity:
         """Return who came back."""
-        tokens = await self.token_endpoint.exchange(
-            code_of(callback),
-            self._redirect_uri(callback.callback_url),
-            callback.connector_data.decode("ascii"),
-        )
+        tokens = await self.flow.finish(callback)
         identity = await self._identity(scopes, tokens.authorization)
         if not scopes.offline_access:
             return identity
@@ -158,7 +140,7 @@ class GitLab(CallbackConnector, RefreshConnector, TokenIdentityConnector):
         except ValueError:
             raise TokensRevoked("There are no tokens of theirs to use.") from None
         if kept.refresh_token:
-            tokens = await self._replaced(kept.refresh_token)
+            tokens = await self.flow.replaced(kept.refresh_token)
             connector_data = _dumped(tokens)
             await self.context.keep(identity, connector_data)
         elif kept.access_token:
@@ -170,14 +152,6 @@ class GitLab(CallbackConnector, RefreshConnector, TokenIdentityConnector):
         if numbered and identity.user_id != found.user_id:
             raise TokensRevoked("The token belongs to somebody else.")
         return attrs.evolve(found, connector_data=connector_data)
-
-    async def _replaced(self, refresh_token: str) -> Tokens:
-        try:
-            return await self.token_endpoint.refresh(refresh_token)
-        except TokenRefused as error:
-            if error.error != "invalid_grant":
-                raise  # what is wrong with us is not the end user's to hear
-            raise TokensRevoked(str(error)) from error
 
     # — who it is ----------------------------------------------------------------------
 
@@ -260,9 +234,6 @@ class GitLab(CallbackConnector, RefreshConnector, TokenIdentityConnector):
 
     def _user_id(self, user: User) -> str:
         return user.username if self.config.use_login_as_id else str(user.id)
-
-    def _redirect_uri(self, callback_url: str) -> str:
-        return redirect_uri_of(self.config.redirect_uri, callback_url, self.context.id)
 
 
 def _dumped(tokens: Tokens) -> bytes:

@@ -127,7 +127,7 @@ async def test_it_is_gitlab_com_unless_the_file_says_otherwise(open_login):
     login = await open_login(baseURL="")
 
     assert login.connector.base == "https://gitlab.com"
-    assert login.connector.token_endpoint.url == "https://gitlab.com/oauth/token"
+    assert login.connector.flow.token_endpoint.url == "https://gitlab.com/oauth/token"
 
 
 async def test_a_slash_at_the_end_of_its_address_does_not_matter(gitlab, open_login):

@@ -14,14 +14,7 @@ from dexcore.connector import (
 )
 from dexcore.errors import UpstreamError
 from dexcore.http import TLS, HttpClient
-from dexcore.upstream import (
-    TokenEndpoint,
-    authorization_url,
-    challenge,
-    code_of,
-    new_verifier,
-    redirect_uri_of,
-)
+from dexcore.upstream import CodeFlow, TokenEndpoint
 
 from .claims import groups_of, identity_of
 from .config import Config
@@ -40,7 +33,8 @@ async def open_oauth(config: Config, context: ConnectorContext) -> OAuth:
     endpoint = TokenEndpoint(
         http, config.token_url, config.client_id, config.client_secret
     )
-    return OAuth(context.id, config, http, endpoint)
+    flow = CodeFlow(context, endpoint, config.authorization_url, config.redirect_uri)
+    return OAuth(config, http, flow)
 
 
 @attrs.frozen(eq=False)
@@ -50,10 +44,9 @@ class OAuth(CallbackConnector):
     There is nothing to ask at a refresh, as in dex: no refresh tokens are issued.
     """
 
-    id: str
     config: Config
     http: HttpClient
-    token_endpoint: TokenEndpoint
+    flow: CodeFlow
 
     async def close(self) -> None:
         """Close connections."""
@@ -62,29 +55,14 @@ class OAuth(CallbackConnector):
     async def begin(self, scopes: Scopes, callback_url: str, state: str) -> Redirect:
         """Return where the end user logs in."""
         config = self.config
-        parameters = {
-            "client_id": config.client_id,
-            "redirect_uri": self._redirect_uri(callback_url),
-            "response_type": "code",
-            "state": state,
-        }
-        if config.scopes:
-            parameters["scope"] = " ".join(config.scopes)
-        verifier = new_verifier() if config.pkce_challenge else ""
-        if verifier:
-            parameters |= challenge(verifier)
-        url = authorization_url(config.authorization_url, parameters)
-        # The verifier comes back with the browser, sealed: nobody can read it there.
-        return Redirect(url, verifier.encode("ascii"))
+        return self.flow.begin(
+            callback_url, state, config.scopes, pkce=bool(config.pkce_challenge)
+        )
 
     async def finish(self, scopes: Scopes, callback: Callback) -> Identity:
         """Return who came back."""
         config = self.config
-        tokens = await self.token_endpoint.exchange(
-            code_of(callback),
-            self._redirect_uri(callback.callback_url),
-            callback.connector_data.decode("ascii"),
-        )
+        tokens = await self.flow.finish(callback)
         answer = await self.http.get(
             config.user_info_url, headers={"Authorization": tokens.authorization}
         )
@@ -94,6 +72,3 @@ class OAuth(CallbackConnector):
         info = answer.object()
         groups = groups_of(config, info, tokens.access_token) if scopes.groups else []
         return identity_of(config, info, tuple(groups))
-
-    def _redirect_uri(self, callback_url: str) -> str:
-        return redirect_uri_of(self.config.redirect_uri, callback_url, self.id)
