@@ -10,17 +10,15 @@ the browser the flow began in.
 from __future__ import annotations
 
 import hmac
-import time
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import attrs
 import orjson
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from ...errors import (
     NotFound,
@@ -28,13 +26,11 @@ from ...errors import (
     Unauthorized,
     WrongRequest,
 )
-from ...jose import b64decode, b64encode
 from ...oauth2 import claims_parameter, response_modes
 from ...oauth2.extras import NO_EXTRAS, Extras
-from ...oauth2.ids import is_id, new_hmac_key
+from ...oauth2.ids import new_hmac_key
 from ...oauth2.subjects import step_mac
 from ...storage import (
-    PKCE,
     AuthRequest,
     AuthSession,
     Client,
@@ -49,17 +45,13 @@ from ..guard import Guard
 from ..middleware import ADDRESS
 from ..sealing import Sealer
 from ..urls import Issuer
+from .cookies import ONE_COOKIE, FlowCookies, pack, unpack
 
 #: The parameters an authorization request came with.
 PARAMETERS: web.RequestKey[Mapping[str, str]] = web.RequestKey("parameters", Mapping)
 
 #: ``Set-Cookie`` lines that go with whatever the walk ends in.
 COOKIES: web.RequestKey[list[str]] = web.RequestKey("cookies", list)
-
-COOKIE = "dexcore_flow_"
-#: Proxies refuse header lines over 8 KB; all flows of a browser stay below this.
-COOKIE_BUDGET = 6 * 1024  # bytes
-ONE_COOKIE = 3800  # bytes: browsers keep 4096 of name, value and attributes
 
 _STORED = b"stored"
 _EXPIRED = (
@@ -155,6 +147,13 @@ class Flows:
     guard: Guard
     lifetime: timedelta
     now: Callable[[], datetime]
+    _cookies: FlowCookies = attrs.field(
+        default=attrs.Factory(
+            lambda self: FlowCookies(self.issuer, self.sealer, self.lifetime),
+            takes_self=True,
+        ),
+        init=False,
+    )
 
     # — before the login ---------------------------------------------------------------
 
@@ -167,7 +166,7 @@ class Flows:
             self.guard.check(web_request.get(ADDRESS) or "")
             flow = await self._store(flow)
             value = self._mark(flow)
-        self._set_cookie(web_request, response, flow.request.id, value)
+        self._cookies.keep(web_request, response, flow.request.id, value)
         return flow
 
     async def begun(self, web_request: web.Request, flow_id: str) -> Flow:
@@ -177,12 +176,12 @@ class Flows:
         """
         if not flow_id:
             raise WrongRequest("User session error.")
-        plain = self._unseal(web_request, flow_id)
+        plain = self._cookies.read(web_request, flow_id)
         if plain is None:
             raise WrongRequest(_EXPIRED)
         if plain.startswith(_STORED):
             return await self._stored(web_request, flow_id, plain)
-        request, beside = _unpack(flow_id, plain)
+        request, beside = unpack(flow_id, plain)
         if not beside:
             return await self._ready(web_request, request, NO_EXTRAS, stored=False)
         hint, login_hint, packed = beside
@@ -192,7 +191,7 @@ class Flows:
 
     def carries(self, web_request: web.Request, flow_id: str) -> bool:
         """Return whether the browser sent the cookie of flow *flow_id*."""
-        return _cookie(web_request, COOKIE + flow_id) is not None
+        return self._cookies.are_sent(web_request, flow_id)
 
     # — after the login ----------------------------------------------------------------
 
@@ -206,7 +205,7 @@ class Flows:
         flow_id, mac = query.get("req", ""), query.get("hmac", "")
         if not mac:
             raise Unauthorized("Unauthorized request")
-        plain = self._unseal(web_request, flow_id) or b""
+        plain = self._cookies.read(web_request, flow_id) or b""
         if not plain.startswith(_STORED):
             raise WrongRequest(_EXPIRED)
         flow = await self._stored(web_request, flow_id, plain)
@@ -233,14 +232,12 @@ class Flows:
         link = f"hmac={self._mac(flow, path)}&req={flow.request.id}"
         response = see_other(f"{self.issuer.path(path)}?{link}")
         mark = self._mark(flow)
-        self._set_cookie(web_request, response, flow.request.id, mark)
+        self._cookies.keep(web_request, response, flow.request.id, mark)
         return response
 
     def finish(self, response: web.StreamResponse, flow: Flow) -> None:
         """Let the browser forget the flow."""
-        response.headers.add(
-            hdrs.SET_COOKIE, self._cookie(COOKIE + flow.request.id, "", 0)
-        )
+        self._cookies.drop(response, flow.request.id)
 
     # — how ----------------------------------------------------------------------------
 
@@ -322,138 +319,15 @@ class Flows:
         return step_mac(request.hmac_key, request.id, step)
 
     def _seal(self, flow: Flow) -> str:
-        return self._stamped(flow.request.id, _pack(flow))
+        beside = flow.hint, flow.login_hint, flow.extras.pack()
+        return self._cookies.seal(flow.request.id, pack(flow.request, beside))
 
     def _mark(self, flow: Flow) -> str:
         beside = flow.hint, flow.login_hint, flow.extras != NO_EXTRAS
         plain = _STORED + orjson.dumps(beside) if any(beside) else _STORED
-        return self._stamped(flow.request.id, plain)
-
-    def _stamped(self, flow_id: str, plain: bytes) -> str:
-        # The time goes first and in clear, so that the oldest can be told.
-        return f"{int(time.time()):x}.{self.sealer.seal(COOKIE + flow_id, plain)}"
-
-    def _unseal(self, web_request: web.Request, flow_id: str) -> bytes | None:
-        if not is_id(flow_id):
-            return None
-        cookie = _cookie(web_request, COOKIE + flow_id)
-        if cookie is None:
-            return None
-        return self.sealer.open(COOKIE + flow_id, cookie.partition(".")[2])
-
-    def _set_cookie(
-        self,
-        web_request: web.Request,
-        response: web.StreamResponse,
-        flow_id: str,
-        value: str,
-    ) -> None:
-        name = COOKIE + flow_id
-        age = int(self.lifetime.total_seconds())
-        response.headers.add(hdrs.SET_COOKIE, self._cookie(name, value, age))
-        for stale in _surplus(web_request, name, len(value)):
-            response.headers.add(hdrs.SET_COOKIE, self._cookie(stale, "", 0))
-
-    def _cookie(self, name: str, value: str, age: int) -> str:
-        secure = "; Secure" if self.issuer.secure else ""
-        return (
-            f"{name}={value}; Path={self.issuer.cookie_path}; Max-Age={age}; "
-            f"HttpOnly{secure}; SameSite=Lax"
-        )
-
-
-def _cookie(web_request: web.Request, name: str) -> str | None:
-    """Return one cookie; parsing them all would cost more than all else here."""
-    wanted = f"{name}="
-    for line in web_request.headers.getall(hdrs.COOKIE, ()):
-        for pair in line.split(";"):
-            stripped = pair.strip()
-            if stripped.startswith(wanted):
-                return stripped[len(wanted) :]
-    return None
-
-
-def _surplus(web_request: web.Request, name: str, size: int) -> list[str]:
-    """Return the oldest flows' cookies, as many as must go for the new one to fit."""
-    if hdrs.COOKIE not in web_request.headers:
-        return []
-    others = sorted(
-        (value.partition(".")[0].rjust(12, "0"), other, len(other) + len(value))
-        for other, value in web_request.cookies.items()
-        if other.startswith(COOKIE) and other != name
-    )
-    total = len(name) + size + sum(length for _, _, length in others)
-    surplus = []
-    for _, other, length in others:
-        if total <= COOKIE_BUDGET:
-            break
-        surplus.append(other)
-        total -= length
-    return surplus
+        return self._cookies.seal(flow.request.id, plain)
 
 
 def remember_cookie(web_request: web.Request, cookie: str) -> None:
     """Send this ``Set-Cookie`` with whatever the walk ends in."""
     web_request.setdefault(COOKIES, []).append(cookie)
-
-
-def _pack(flow: Flow) -> bytes:
-    request = flow.request
-    # Beside the request: dex's record has no place for it.
-    beside = flow.hint, flow.login_hint, flow.extras.pack()
-    return orjson.dumps(
-        (
-            request.client_id,
-            request.response_types,
-            request.scopes,
-            request.redirect_uri,
-            request.nonce,
-            request.state,
-            request.force_approval_prompt,
-            request.prompt,
-            request.max_age,
-            request.expiry.timestamp(),
-            request.connector_id,
-            b64encode(request.connector_data) if request.connector_data else "",
-            request.pkce.code_challenge,
-            request.pkce.code_challenge_method,
-            *(beside if any(beside) else ()),
-        )
-    )
-
-
-def _unpack(flow_id: str, plain: bytes) -> tuple[AuthRequest, list[Any]]:
-    (
-        client_id,
-        response_types,
-        scopes,
-        redirect_uri,
-        nonce,
-        state,
-        force,
-        prompt,
-        max_age,
-        expiry,
-        connector_id,
-        connector_data,
-        challenge,
-        method,
-        *beside,
-    ) = orjson.loads(plain)
-    request = AuthRequest(
-        id=flow_id,
-        client_id=client_id,
-        response_types=tuple(response_types),
-        scopes=tuple(scopes),
-        redirect_uri=redirect_uri,
-        nonce=nonce,
-        state=state,
-        force_approval_prompt=force,
-        prompt=prompt,
-        max_age=max_age,
-        expiry=datetime.fromtimestamp(expiry, UTC),
-        connector_id=connector_id,
-        connector_data=b64decode(connector_data),
-        pkce=PKCE(challenge, method),
-    )
-    return request, beside
