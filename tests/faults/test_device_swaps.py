@@ -9,33 +9,10 @@ import itertools
 import attrs
 import pytest
 
-from dexcore import hookimpl
-from dexcore.connector import ConnectorType, Identity, PasswordConnector
+from .two_people import USERS, Plugin
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-USERS, CLIENTS, BROWSERS = ("ann", "bob"), ("tv", "radio"), ("left", "right")
-
-
-class People(PasswordConnector):
-    """Whose password is their name."""
-
-    async def login(self, scopes, username, password):
-        right = username in USERS and password == username
-        return Identity(username, username=username) if right else None
-
-
-@attrs.frozen
-class Nothing:
-    """No options."""
-
-
-class Plugin:
-    @hookimpl
-    def dex_connector_types(self):
-        async def open_people(config, context):
-            return People()
-
-        return [ConnectorType("people", Nothing, open_people)]
+CLIENTS, BROWSERS = ("tv", "radio"), ("left", "right")
 
 
 @attrs.define
