@@ -359,7 +359,7 @@ JWKS = ClientKey("ES256").jwks
         {"backchannel_logout_uri": "http://app.example/bye"},
         {"post_logout_redirect_uris": "https://app.example/"},
     ],
-    ids=str,
+    # Keys are new in each process; the names of tests must not be.
 )
 async def test_metadata_that_cannot_be(provider, document):
     answer = await ask(provider, {"redirect_uris": [CALLBACK]} | document)
@@ -835,7 +835,9 @@ async def test_the_token_of_another_client_is_of_no_use(provider, method):
 
 
 @pytest.mark.parametrize(
-    "client_id", ["resource", new_id(), new_id(supplemented=True), "..", "%00", "é"]
+    "client_id",
+    ["resource", new_id(), new_id(supplemented=True), "..", "%00", "é"],
+    ids=["a word", "an id", "a marked id", "dots", "NUL", "no ASCII"],
 )
 async def test_an_unknown_client_is_as_one_whose_token_is_wrong(provider, client_id):
     known = await register(provider)
