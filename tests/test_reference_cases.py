@@ -161,7 +161,7 @@ def test_the_table_of_providers_is_read_as_people_read_it():
     assert shown["login"] == ["test_1", "test_2"]
     assert shown["over HTTP"] == ["t"]
     assert shown["revocation"] == []
-    assert len(PROVIDERS) == 6
+    assert len(PROVIDERS) == 9
 
 
 # — whether this would notice ----------------------------------------------------------

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from playwright.async_api import expect
+
 from dexcore.testing.browser import Browser
-from dexcore.testing.chromium import chromium
 from dexcore.testing.journey import Journey
 from dexcore.testing.page import Page
 from dexcore.testing.tokens import TokenError
@@ -153,19 +154,26 @@ async def test_a_directory_that_hangs_delays_nobody_else(settings, hostile, unti
 # — in a real browser ------------------------------------------------------------------
 
 
-async def test_somebody_logs_in_with_chromium(requires_program, journey):
-    program = requires_program("chromium", install="apt-get install chromium")
-    allowed = [journey.issuer, journey.app.url]
-    async with chromium(program, allowed) as open_page:
-        page = await open_page()
-        await page.goto(journey.authorization_url())
-        await page.get_by_label("Username").fill("jane")
-        await page.get_by_label("Password").fill("wrong")
-        await page.get_by_role("button", name="Log in").click()
-        await page.get_by_role("alert").wait_for()
-        await page.get_by_label("Password").fill("foo")
-        await page.get_by_role("button", name="Log in").click()
-        await page.wait_for_url(f"{journey.redirect_uri}*")
-        url = page.url
-    tokens = journey.landed(url)
-    assert tokens.claims["groups"] == ["admins", "developers"]
+async def test_somebody_logs_in_with_chromium(journey, mortal, open_app):
+    async with open_app(journey) as app:
+        await app.press("Log in")
+        await app.page.get_by_label("Username").fill("jane")
+        await app.page.get_by_label("Password").fill("wrong")
+        await app.press("Log in")
+        await app.page.get_by_role("alert").wait_for()
+        await app.page.get_by_label("Password").fill("foo")
+        await app.press("Log in")
+        await expect(app.groups).to_contain_text('"admins"')
+        await expect(app.groups).to_contain_text('"developers"')
+
+        mortal.modify(
+            f"dn: cn=admins,ou=Groups,{BASE}\nchangetype: modify\n"
+            f"delete: member\nmember: {JANE}\n"
+        )
+        await app.press("Refresh")
+        await expect(app.outcome).to_contain_text("The tokens are new.")
+        await expect(app.groups).to_contain_text('["developers"]')
+
+        mortal.modify(f"dn: {JANE}\nchangetype: delete\n")
+        await app.press("Refresh")
+        await expect(app.outcome).to_contain_text("invalid_grant")
