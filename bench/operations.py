@@ -156,10 +156,7 @@ async def _silent_logins(user: User, count: int) -> list[bytes]:
 
 
 async def _let_in(user: User, request: bytes) -> None:
-    answer = await user.connection.send(request)
-    _expect(answer, 302, 303)
-    if "code=" not in answer.header("Location"):
-        raise BenchError(f"No code: {answer.header('Location')}")
+    await user.arrive(request)
 
 
 _URN = "urn:ietf:params:oauth:"

@@ -207,6 +207,14 @@ class User:
             raise BenchError(f"{answer.status} instead of a code: {words}")
         return code
 
+    async def arrive(self, request: bytes) -> str:
+        """Send *request*; follow the provider's own redirects; return the code."""
+        target, answer = await self._follow("", request)
+        code = self._code(target)
+        if not code:
+            raise BenchError(f"{answer.status} instead of a code.")
+        return code
+
     async def enter_and_agree(self, form: LoginForm) -> str:
         """As :meth:`enter`, with the page in between that asks; return the code."""
         target, answer = await self._follow(form.page, form.post)
@@ -218,11 +226,7 @@ class User:
         sent = asks.sent_by(asks.buttons[0] if asks.buttons else None)
         headers = {**self._cookies(), "Origin": _origin(self.provider.issuer)}
         post = self.provider.address.post(_target(asks.url), sent, headers)
-        target, answer = await self._follow(target, post)
-        code = self._code(target)
-        if not code:
-            raise BenchError(f"{answer.status} instead of a code.")
-        return code
+        return await self.arrive(post)
 
     async def code(self) -> str:
         """Log in and return an authorization code."""

@@ -68,6 +68,8 @@ class Extras:
 
     def pack(self) -> dict[str, Any]:
         """Return what is set, as JSON can hold it."""
+        if self is NO_EXTRAS:
+            return {}
         return {
             name: value
             for name in _NAMES

@@ -38,7 +38,7 @@ class Pages {
         kept.loadAuthorizedClient(
             login.getAuthorizedClientRegistrationId(), login, request);
     return Map.of(
-        "claims", user.getIdToken().getClaims(),
+        "claims", user.getClaims(),
         "authorities", names(login.getAuthorities()),
         "access_token", client.getAccessToken().getTokenValue(),
         "id_token", user.getIdToken().getTokenValue());
