@@ -81,7 +81,7 @@ class PasswordGrant(Grant):
         extras = attrs.evolve(extras, user=user_told(identity, asked, NO_EXTRAS))
         extras = self._settled(client, claims, extras)
         login = AuthCode(
-            id=new_id(supplemented=extras != NO_EXTRAS),
+            id=new_id(),
             client_id=client.id,
             nonce=form.get("nonce", ""),
             scopes=asked,
